@@ -1,0 +1,26 @@
+#include "broker/core/exchange_types.h"
+
+namespace harrier {
+namespace {
+
+constexpr ExchangeTypeEntry kExchangeTypes[] = {
+    {"direct", make_direct_exchange},
+    {"fanout", make_fanout_exchange},
+    {"headers", make_headers_exchange},
+    {"topic", make_topic_exchange},
+};
+
+}  // namespace
+
+std::span<const ExchangeTypeEntry> exchange_types() {
+  return kExchangeTypes;
+}
+
+const ExchangeTypeEntry* find_exchange_type(std::string_view name) {
+  for (const ExchangeTypeEntry& entry : kExchangeTypes) {
+    if (entry.name == name) return &entry;
+  }
+  return nullptr;
+}
+
+}  // namespace harrier

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "broker/core/consumer.h"
+
+namespace harrier {
+
+// One consumer as its queue knows it.
+struct QueueConsumer {
+  Consumer* port = nullptr;  // null once cancelled; the record stays while deliveries are unacked
+  ConsumerOptions options;
+  std::uint32_t unacked = 0;
+  bool waiting_turn = false;  // stands in the round of its priority level
+
+  bool at_prefetch() const { return options.prefetch != 0 && unacked >= options.prefetch; }
+};
+
+// Who gets the next message: round robin among the consumers that can take one, within the highest
+// priority level that has any. A consumer that becomes able again joins the end of its level.
+class ConsumerSet {
+ public:
+  QueueConsumer& add(Consumer& port, ConsumerOptions options);
+  // No further delivery goes to it.
+  void cancel(QueueConsumer& consumer);
+  // Call when a delivery to `consumer` was settled.
+  void settled(QueueConsumer& consumer);
+  // Call when `consumer` may have become able to take more.
+  void resume(QueueConsumer& consumer);
+
+  // The consumer whose turn it is, null when nobody can take a message. Those found unable drop out
+  // of the round until resume() or settled().
+  QueueConsumer* next();
+  // The consumer given by next() got a message: its turn is over.
+  void took(QueueConsumer& consumer);
+
+  std::size_t count() const { return count_; }  // not cancelled
+
+  bool has_exclusive() const { return exclusive_; }
+
+  // Those that are not cancelled.
+  std::vector<QueueConsumer*> all() const;
+
+ private:
+  void drop_if_done(QueueConsumer& consumer);
+
+  std::vector<std::unique_ptr<QueueConsumer>> consumers_;
+  std::map<std::int32_t, std::deque<QueueConsumer*>, std::greater<>>
+      rounds_;  // by priority; none is empty after next()
+  std::size_t count_ = 0;
+  bool exclusive_ = false;
+};
+
+}  // namespace harrier

@@ -1,0 +1,189 @@
+#include "broker/runtime/broker.h"
+
+#include <algorithm>
+#include <unordered_map>
+#include <utility>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "broker/core/definition_records.h"
+#include "broker/core/exchange_types.h"
+
+namespace harrier {
+namespace {
+
+constexpr Logger kLog("broker");
+
+StoreError bad_record(std::string_view kind) {
+  return {StoreError::Kind::corruption,
+          fmt::format("a {} record of the store cannot be read; it was written by a newer Harrier "
+                      "or damaged: start with that version, or restore a backup",
+                      kind)};
+}
+
+bool has_ends(const VirtualHost& vhost, const BindingDefinition& binding) {
+  if (vhost.find_exchange(binding.source) == nullptr) return false;
+  return binding.destination_kind == DestinationKind::queue
+             ? vhost.find_queue(binding.destination) != nullptr
+             : vhost.find_exchange(binding.destination) != nullptr;
+}
+
+}  // namespace
+
+ShardIndex home_shard(std::string_view vhost, std::string_view queue, ShardIndex shards) {
+  const std::size_t hash =
+      std::hash<std::string_view>()(queue) ^ (std::hash<std::string_view>()(vhost) * 31);
+  return static_cast<ShardIndex>(hash % shards);
+}
+
+Broker::Broker(ShardIndex shards, const Clock& clock, Store& store, StoreFailure on_store_failure)
+    : shard_count_(shards), store_(store), on_store_failure_(std::move(on_store_failure)) {
+  HARRIER_CHECK(shards >= 1 && shards <= 64);
+  for (ShardIndex index = 0; index < shards; ++index) {
+    shards_.push_back(std::make_unique<Shard>(*this, index, clock, store));
+  }
+  control_ = std::make_unique<Control>(*this);
+}
+
+Broker::~Broker() = default;
+
+// Reads definitions and messages back, in the order in which they depend on each other.
+class Broker::Recovery {
+ public:
+  explicit Recovery(Broker& broker) : broker_(broker), store_(broker.store_) {}
+
+  Result<void, StoreError> run(const std::string& default_vhost) {
+    Result<void, StoreError> done = read_definitions();
+    if (done) done = read_messages();
+    if (!done) return done;
+    if (!any_vhost_) {
+      broker_.shard(0).batch().put_record(vhost_record_key(default_vhost),
+                                          vhost_record({default_vhost}));
+      apply({default_vhost, AddVhost{}});
+    }
+    return done;
+  }
+
+ private:
+  void apply(const TopologyChange& change) {
+    for (auto& shard : broker_.shards_)
+      shard->apply(change);
+  }
+
+  // Hands what `decode` makes of each record to `step`, which says whether it could be applied.
+  template <class Decode, class Step>
+  Result<void, StoreError> scan(std::string_view prefix, std::string_view kind, Decode decode,
+                                Step step) {
+    bool all_read = true;
+    auto done = store_.scan_records(prefix, [&](std::string_view key, std::string_view value) {
+      auto stored = decode(key, value);
+      if (stored && step(std::move(*stored))) return;
+      all_read = false;
+    });
+    if (done && !all_read) return fail(bad_record(kind));
+    return done;
+  }
+
+  Result<void, StoreError> read_definitions() {
+    auto done =
+        scan(kVhostRecords, "virtual host", decode_vhost_record, [&](VhostDefinition vhost) {
+          any_vhost_ = true;
+          apply({std::move(vhost.name), AddVhost{}});
+          return true;
+        });
+    if (!done) return done;
+    done = scan(kExchangeRecords, "exchange", decode_exchange_record,
+                [&](Stored<ExchangeDefinition> stored) { return add_exchange(std::move(stored)); });
+    if (!done) return done;
+    done = scan(kQueueRecords, "queue", decode_queue_record,
+                [&](Stored<QueueDefinition> stored) { return add_queue(std::move(stored)); });
+    if (!done) return done;
+    done = scan(kBindingRecords, "binding", decode_binding_record,
+                [&](Stored<BindingDefinition> stored) { return add_binding(std::move(stored)); });
+    if (!done) return done;
+    return read_next_lane();
+  }
+
+  // Each answers whether the record makes sense after those before it; what does not was damaged or
+  // comes from a newer version.
+
+  bool add_exchange(Stored<ExchangeDefinition> stored) {
+    const VirtualHost* vhost = broker_.shard(0).find_vhost(stored.vhost);
+    const ExchangeDefinition& exchange = stored.definition;
+    if (vhost == nullptr || find_exchange_type(exchange.type) == nullptr) return false;
+    if (vhost->find_exchange(exchange.name) != nullptr) return false;
+    apply({std::move(stored.vhost), AddExchange{std::move(stored.definition)}});
+    return true;
+  }
+
+  bool add_queue(Stored<QueueDefinition> stored) {
+    const VirtualHost* vhost = broker_.shard(0).find_vhost(stored.vhost);
+    QueueDefinition& queue = stored.definition;
+    if (vhost == nullptr || vhost->find_queue(queue.name) != nullptr) return false;
+    queue.vhost = stored.vhost;
+    queue.home = home_shard(stored.vhost, queue.name, broker_.shard_count());
+    next_lane_ = std::max(next_lane_, queue.lane.value + 1);
+    if (!homes_.emplace(queue.lane, std::pair(queue.home, queue.id)).second) return false;
+    apply({std::move(stored.vhost), AddQueue{std::move(queue)}});
+    return true;
+  }
+
+  // An exchange or queue that is not durable takes its bindings with it; so may a crash.
+  bool add_binding(Stored<BindingDefinition> stored) {
+    const VirtualHost* vhost = broker_.shard(0).find_vhost(stored.vhost);
+    if (vhost == nullptr) return false;
+    if (!has_ends(*vhost, stored.definition)) return true;
+    apply({std::move(stored.vhost), AddBinding{std::move(stored.definition)}});
+    return true;
+  }
+
+  Result<void, StoreError> read_next_lane() {
+    auto done = scan(kNextLaneRecord, "next lane", decode_next_lane_record, [&](LaneId next) {
+      next_lane_ = std::max(next_lane_, next.value);
+      return true;
+    });
+    broker_.control().continue_from(LaneId{next_lane_});
+    return done;
+  }
+
+  Queue* queue_of(LaneId lane) {
+    const auto found = homes_.find(lane);
+    if (found == homes_.end()) return nullptr;
+    return broker_.shard(found->second.first).find_queue(found->second.second);
+  }
+
+  Result<void, StoreError> read_messages() {
+    std::vector<LaneId> lanes;
+    lanes.reserve(homes_.size());
+    for (const auto& [lane, home] : homes_)
+      lanes.push_back(lane);
+    std::sort(lanes.begin(), lanes.end());
+    const auto recovered = store_.recover_lanes(lanes);
+    if (!recovered) return fail(recovered.error());
+    std::size_t messages = 0;
+    auto done = store_.scan_entries([&](RecoveredEntry&& entry) {
+      Queue* queue = queue_of(entry.lane);
+      if (queue == nullptr) return;
+      ++messages;
+      queue->recover(std::move(entry));
+    });
+    if (!done) return done;
+    for (const RecoveredLane& lane : *recovered) {
+      if (Queue* queue = queue_of(lane.lane)) queue->continue_from(lane.next_seq);
+    }
+    kLog.info("recovered {} durable queues with {} messages", homes_.size(), messages);
+    return {};
+  }
+
+  Broker& broker_;
+  Store& store_;
+  std::unordered_map<LaneId, std::pair<ShardIndex, QueueId>> homes_;
+  std::uint32_t next_lane_ = 1;
+  bool any_vhost_ = false;
+};
+
+Result<void, StoreError> Broker::recover(const std::string& default_vhost) {
+  return Recovery(*this).run(default_vhost);
+}
+
+}  // namespace harrier

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "broker/runtime/control.h"
+#include "broker/runtime/shard.h"
+#include "storage/store.h"
+
+namespace harrier {
+
+// The shard that holds a queue that is not bound to its declarer's: the same at every start with
+// the same number of shards.
+ShardIndex home_shard(std::string_view vhost, std::string_view queue, ShardIndex shards);
+
+// The shards of one broker, its store and its control. Who runs the shards, threads or a test by
+// hand, is decided outside.
+class Broker {
+ public:
+  using StoreFailure = std::function<void(const StoreError&)>;
+
+  // `shards` is 1 .. 64. `on_store_failure` is called from the store's thread.
+  Broker(ShardIndex shards, const Clock& clock, Store& store, StoreFailure on_store_failure);
+  ~Broker();
+  Broker(const Broker&) = delete;
+  Broker& operator=(const Broker&) = delete;
+
+  ShardIndex shard_count() const { return shard_count_; }
+
+  Shard& shard(ShardIndex index) { return *shards_[index]; }
+
+  // Lives on shard 0; its calls may come from any shard.
+  Control& control() { return *control_; }
+
+  // Loads definitions and messages into the shards, before any of them runs; creates
+  // `default_vhost` in an empty store.
+  Result<void, StoreError> recover(const std::string& default_vhost);
+
+  // Any thread. Reports the first failure only: every shard hears of it from the store.
+  void store_failed(const StoreError& error) {
+    if (!store_has_failed_.exchange(true)) on_store_failure_(error);
+  }
+
+ private:
+  class Recovery;
+
+  const ShardIndex shard_count_;
+  Store& store_;
+  StoreFailure on_store_failure_;
+  std::atomic<bool> store_has_failed_{false};
+  std::vector<std::unique_ptr<Shard>> shards_;
+  std::unique_ptr<Control> control_;
+};
+
+}  // namespace harrier

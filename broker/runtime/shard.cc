@@ -1,0 +1,199 @@
+#include "broker/runtime/shard.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "base/assert.h"
+#include "broker/runtime/broker.h"
+#include "broker/runtime/subscriptions.h"
+
+namespace harrier {
+
+Shard::Shard(Broker& broker, ShardIndex index, const Clock& clock, Store& store)
+    : broker_(broker), index_(index), clock_(clock), store_(store), now_(clock.now()) {
+  outboxes_.resize(broker.shard_count());
+  sent_octets_.resize(broker.shard_count());
+  subscriptions_ = std::make_unique<Subscriptions>(*this);
+  StoreListener listener;
+  listener.on_durable = [this](Ticket durable) {
+    // Pairs with the load in release_durable(), which may run before the posted task does.
+    durable_reported_.store(durable, std::memory_order_release);
+    post([this] { release_durable(); });
+  };
+  listener.on_failure = [this](const StoreError& error) { broker_.store_failed(error); };
+  submitter_ = store.add_submitter(std::move(listener));
+}
+
+Shard::~Shard() = default;
+
+void Shard::run_mailbox() {
+  HARRIER_DCHECK(incoming_.empty());
+  mailbox_.take(incoming_);
+  for (Task& task : incoming_)
+    task();
+  incoming_.clear();
+}
+
+void Shard::end_turn() {
+  // Ending one subject may list another or send something: confirms go to an output, a flushed
+  // output frees a consumer. Bounded, since each pass needs new work.
+  for (;;) {
+    submit_batch();
+    release_durable();
+    if (turn_ends_.empty() && !has_batch()) break;
+    ending_.swap(turn_ends_);
+    for (std::size_t i = 0; i < ending_.size(); ++i) {
+      if (ending_[i] == nullptr) continue;
+      ending_[i]->listed_ = false;
+      ending_[i]->end_of_turn();
+    }
+    ending_.clear();
+  }
+  subscriptions_->flush();
+  flush_outboxes();
+}
+
+void Shard::at_turn_end(TurnEnd& subject) {
+  if (std::exchange(subject.listed_, true)) return;
+  turn_ends_.push_back(&subject);
+}
+
+void Shard::forget(TurnEnd& subject) {
+  if (!std::exchange(subject.listed_, false)) return;
+  std::erase(turn_ends_, &subject);
+  // end_turn() may be walking over these.
+  std::replace(ending_.begin(), ending_.end(), &subject, static_cast<TurnEnd*>(nullptr));
+}
+
+void Shard::post(Task task) {
+  if (mailbox_.append(std::move(task)) && wake_) wake_();
+}
+
+void Shard::send(ShardIndex to, Task task) {
+  subscriptions_->flush_to(to);
+  outboxes_[to].push_back(std::move(task));
+}
+
+void Shard::make_atomic(std::uint64_t shard_bits) {
+  const auto parts = static_cast<std::uint32_t>(std::popcount(shard_bits));
+  if (parts < 2) return;
+  const GroupId group{next_number()};
+  for (ShardIndex to = 0; to < broker_.shard_count(); ++to) {
+    if ((shard_bits >> to & 1) == 0) continue;
+    if (to == index_) {
+      batch_.join_group(group, parts);
+    } else {
+      // A mailbox is appended to and emptied as a whole: this runs in the same turn over there as
+      // the rest.
+      send(to,
+           [&there = broker_.shard(to), group, parts] { there.batch_.join_group(group, parts); });
+    }
+  }
+}
+
+void Shard::when_durable(Ticket ticket, Task task) {
+  if (ticket <= durable_) {
+    task();
+    return;
+  }
+  batch_.want_sync();
+  HARRIER_DCHECK(durable_waiters_.empty() || durable_waiters_.back().ticket <= ticket);
+  durable_waiters_.push_back({ticket, std::move(task)});
+}
+
+VirtualHost* Shard::find_vhost(std::string_view name) const {
+  const auto found = vhosts_.find(std::string(name));
+  return found == vhosts_.end() ? nullptr : found->second.get();
+}
+
+Queue* Shard::find_queue(QueueId id) const {
+  const auto found = queues_.find(id);
+  return found == queues_.end() ? nullptr : found->second.get();
+}
+
+Removed Shard::apply(const TopologyChange& change) {
+  if (std::holds_alternative<AddVhost>(change.step)) {
+    vhosts_.emplace(change.vhost, std::make_unique<VirtualHost>(change.vhost));
+    return {};
+  }
+  const auto found = vhosts_.find(change.vhost);
+  HARRIER_CHECK(found != vhosts_.end());
+  if (std::holds_alternative<RemoveVhost>(change.step)) {
+    vhosts_.erase(found);
+    return {};
+  }
+  return apply_to(*found->second, change);
+}
+
+Removed Shard::apply_to(VirtualHost& vhost, const TopologyChange& change) {
+  if (const auto* exchange = std::get_if<AddExchange>(&change.step)) {
+    vhost.add_exchange(exchange->definition);
+  } else if (const auto* gone = std::get_if<RemoveExchange>(&change.step)) {
+    return vhost.remove_exchange(gone->name);
+  } else if (const auto* bind = std::get_if<AddBinding>(&change.step)) {
+    vhost.add_binding(bind->definition);
+  } else if (const auto* unbind = std::get_if<RemoveBinding>(&change.step)) {
+    return vhost.remove_binding(unbind->definition);
+  } else if (const auto* queue = std::get_if<AddQueue>(&change.step)) {
+    add_queue(vhost, queue->definition);
+  } else if (const auto* removed = std::get_if<RemoveQueue>(&change.step)) {
+    return remove_queue(vhost, removed->name);
+  }
+  return {};
+}
+
+void Shard::add_queue(VirtualHost& vhost, const QueueDefinition& definition) {
+  QueueHandle& handle = vhost.add_queue(definition);
+  if (handle.home() != index_) return;
+  auto queue = std::make_unique<Queue>(handle, batch_);
+  handle.attach(queue.get());
+  queues_.emplace(handle.id(), std::move(queue));
+}
+
+Removed Shard::remove_queue(VirtualHost& vhost, const std::string& name) {
+  // The queue refers to its handle: keep that until the queue is gone too.
+  const QueueRef handle(vhost.find_queue(name));
+  HARRIER_CHECK(handle);
+  if (Queue* queue = find_queue(handle->id())) {
+    if (!queue->closed()) queue->close();
+    // Shard 0 has submitted the end of the definition before it told us: no crash leaves a queue
+    // whose lane is gone, which would swallow what is published to it.
+    if (handle->definition().durable) batch_.drop_lane(handle->definition().lane);
+  }
+  Removed removed = vhost.remove_queue(name);
+  queues_.erase(handle->id());
+  return removed;
+}
+
+void Shard::submit_batch() {
+  if (!has_batch()) return;
+  undurable_.push_back({submitted_ + 1, batch_.bytes()});
+  undurable_bytes_ += batch_.bytes();
+  const Ticket ticket = store_.submit(submitter_, batch_);
+  HARRIER_CHECK(ticket == submitted_ + 1);
+  submitted_ = ticket;
+}
+
+void Shard::release_durable() {
+  durable_ = std::max(durable_, durable_reported_.load(std::memory_order_acquire));
+  while (!undurable_.empty() && undurable_.front().ticket <= durable_) {
+    undurable_bytes_ -= undurable_.front().bytes;
+    undurable_.pop_front();
+  }
+  while (!durable_waiters_.empty() && durable_waiters_.front().ticket <= durable_) {
+    Task task = std::move(durable_waiters_.front().task);
+    durable_waiters_.pop_front();
+    task();
+  }
+}
+
+void Shard::flush_outboxes() {
+  for (ShardIndex to = 0; to < broker_.shard_count(); ++to) {
+    if (outboxes_[to].empty()) continue;
+    Shard& shard = broker_.shard(to);
+    if (shard.mailbox_.append(outboxes_[to]) && shard.wake_) shard.wake_();
+  }
+}
+
+}  // namespace harrier

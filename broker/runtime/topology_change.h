@@ -1,0 +1,46 @@
+#pragma once
+
+#include <string>
+#include <variant>
+
+#include "broker/core/definitions.h"
+
+namespace harrier {
+
+// One step of the common history of all replicas. Control decides it, every shard applies it.
+struct AddVhost {};
+
+struct RemoveVhost {};
+
+struct AddExchange {
+  ExchangeDefinition definition;
+};
+
+struct RemoveExchange {
+  std::string name;
+};
+
+struct AddQueue {
+  QueueDefinition definition;
+};
+
+struct RemoveQueue {
+  std::string name;
+};
+
+struct AddBinding {
+  BindingDefinition definition;
+};
+
+struct RemoveBinding {
+  BindingDefinition definition;
+};
+
+struct TopologyChange {
+  std::string vhost;
+  std::variant<AddVhost, RemoveVhost, AddExchange, RemoveExchange, AddQueue, RemoveQueue,
+               AddBinding, RemoveBinding>
+      step;
+};
+
+}  // namespace harrier

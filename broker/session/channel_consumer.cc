@@ -1,0 +1,50 @@
+#include "broker/session/channel_consumer.h"
+
+#include <utility>
+
+#include "broker/session/channel.h"
+
+namespace harrier {
+
+ChannelConsumer::ChannelConsumer(Channel& channel, QueueRef queue, std::string tag, bool no_ack)
+    : channel_(channel), queue_(std::move(queue)), tag_(std::move(tag)), no_ack_(no_ack) {}
+
+bool ChannelConsumer::can_take() const {
+  if (channel_.global_limit_reached()) return false;
+  if (channel_.connection().output_has_room()) return true;
+  channel_.connection().wants_room(channel_);
+  return false;
+}
+
+void ChannelConsumer::deliver(Delivery&& delivery) {
+  std::uint64_t tag = 0;
+  if (no_ack_) {
+    tag = channel_.use_up_tag();
+  } else {
+    const bool limited = channel_.prefetch().global != 0;
+    if (limited) ++channel_.prefetch().global_used;
+    tag = channel_.unacked().push({queue_, delivery.seq, limited, false});
+  }
+  const Message& message = *delivery.message;
+  BasicDeliver method;
+  method.consumer_tag = tag_;
+  method.delivery_tag = tag;
+  method.redelivered = delivery.redelivered;
+  method.exchange = message.exchange();
+  method.routing_key = message.routing_key();
+  channel_.send_content(method, delivery.message);
+}
+
+void ChannelConsumer::cancelled() {
+  // RabbitMQ's consumer cancel notification: only to clients that announced they know it.
+  if (channel_.connection().wants_cancel_notify()) {
+    BasicCancel method;
+    method.consumer_tag = tag_;
+    method.no_wait = true;
+    channel_.send(method);
+  }
+  channel_.subscriptions().cancel(subscription_, Subscriptions::Underway::to_queue, [] {});
+  channel_.consumers().erase(std::string(tag_));  // ends this
+}
+
+}  // namespace harrier

@@ -1,0 +1,228 @@
+// basic.publish: from the complete content to the queues. AMQP 0-9-1 section 3.1.3; the order of
+// the checks is RabbitMQ's, which client test suites rely on.
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/core.h>
+
+#include "base/join.h"
+#include "broker/core/routing_keys.h"
+#include "broker/runtime/broker.h"
+#include "broker/runtime/handover.h"
+#include "broker/session/methods/methods.h"
+#include "broker/session/publishing.h"
+#include "broker/session/reply_to.h"
+#include "broker/session/transaction.h"
+#include "protocol/expiration.h"
+
+namespace harrier {
+namespace {
+
+ProtocolError precondition(std::string text) {
+  return {ReplyCode::precondition_failed, std::move(text)};
+}
+
+Outcome check_content(const AssembledContent& content, std::uint64_t max_message_bytes) {
+  if (content.oversize) {
+    return fail(precondition(fmt::format("message size {} is larger than configured max size {}",
+                                         content.body_bytes, max_message_bytes)));
+  }
+  if (!content.properties_view) {
+    return fail(ProtocolError{ReplyCode::internal_error, "", MethodId{}});
+  }
+  return {};
+}
+
+Result<Exchange*, ProtocolError> publishable_exchange(Channel& channel, std::string_view name) {
+  if (auto allowed = channel.require_write(name); !allowed) return fail(allowed.error());
+  const auto exchange = channel.vhost().require_exchange(name);
+  if (!exchange) return fail(exchange.error());
+  if ((*exchange)->definition().internal) {
+    return fail(ProtocolError{
+        ReplyCode::access_refused,
+        fmt::format("cannot publish to internal {}", exchange_text(name, channel.vhost().name()))});
+  }
+  return exchange;
+}
+
+Outcome check_expiration(const PropertiesView& properties) {
+  if (!properties.expiration) return {};
+  const auto ttl = parse_expiration(*properties.expiration);
+  if (ttl) return {};
+  return fail(precondition(
+      fmt::format("invalid expiration '{}': {}", *properties.expiration, ttl.error())));
+}
+
+Outcome check_user_id(Channel& channel, const PropertiesView& properties) {
+  const User& user = channel.connection().user();
+  if (!properties.user_id || *properties.user_id == user.name) return {};
+  if (std::find(user.tags.begin(), user.tags.end(), "impersonator") != user.tags.end()) return {};
+  return fail(
+      precondition(fmt::format("user_id property set to '{}' but authenticated user was '{}'",
+                               *properties.user_id, user.name)));
+}
+
+// The message with other properties.
+MessageRef rewritten(const Message& message, const Buffer& properties) {
+  MessageParts parts;
+  parts.exchange = message.exchange();
+  parts.routing_key = message.routing_key();
+  parts.properties = properties.view();
+  parts.persistent = message.persistent();
+  parts.priority = message.priority();
+  parts.ttl_ms = message.ttl_ms();
+  return Message::create(parts, message.body());
+}
+
+Outcome name_reply_consumer(Channel& channel, MessageRef& message) {
+  if (!channel.reply_consumer()) {
+    return fail(precondition("fast reply consumer does not exist"));
+  }
+  message =
+      rewritten(*message, with_reply_to(message->properties(), channel.reply_consumer()->queue));
+  return {};
+}
+
+// The publish got where it goes at once: confirmed at the end of the turn, or with `ticket`.
+void confirm(Channel& channel, const Spread& spread) {
+  channel.confirms()->add(spread.stored_here ? channel.shard().turn_ticket() : 0, spread.elsewhere);
+  if (spread.stored_here) {
+    channel.confirm_when_durable();
+  } else {
+    channel.connection().confirms_ready(channel);
+  }
+}
+
+std::uint64_t next_confirm(Channel& channel) {
+  return channel.confirms() ? channel.confirms()->next() : 0;
+}
+
+void deliver_to(Channel& channel, const MessageRef& message,
+                const std::vector<QueueHandle*>& queues) {
+  const Spread where = spread(channel, message, queues, next_confirm(channel));
+  channel.shard().make_atomic(where.durable_on);
+  if (channel.confirms()) confirm(channel, where);
+  hold_back(channel, where);
+}
+
+// basic.publish/immediate, which RabbitMQ refuses: only queues with a consumer ready to take the
+// message get it; without any it comes back with NO_CONSUMERS. On another shard the consumer may
+// have got something else between the question and the message, which then waits in the queue.
+void deliver_immediate(Channel& channel, MessageRef message,
+                       const std::vector<QueueHandle*>& queues) {
+  struct Takers {
+    bool any_here = false;
+    Spread where;
+    std::vector<std::string> elsewhere;
+  };
+
+  const auto takers = std::make_shared<Takers>();
+  channel.pause();
+  Join asked([&channel, takers, message] {
+    std::vector<QueueHandle*> found;
+    for (const std::string& name : takers->elsewhere) {
+      if (QueueHandle* queue = channel.vhost().find_queue(name)) found.push_back(queue);
+    }
+    Spread where = spread(channel, message, found, next_confirm(channel));
+    where.stored_here |= takers->where.stored_here;
+    if (!takers->any_here && found.empty()) send_return(channel, ReplyCode::no_consumers, message);
+    if (channel.confirms()) confirm(channel, where);
+    channel.resume({}, BasicPublish::kId);
+  });
+  for (QueueHandle* queue : queues) {
+    if (Queue* here = queue->queue()) {
+      const auto taken = here->enqueue_immediate(message, channel.shard().now());
+      takers->any_here |= taken.has_value();
+      takers->where.stored_here |= taken == Enqueued::stored;
+      continue;
+    }
+    ask_home(
+        channel.shard(), *queue,
+        [](Shard&, Queue* home) {
+          return home != nullptr && home->ready_count() == 0 && home->has_free_consumer();
+        },
+        [takers, name = queue->name(), share = asked.share()](bool takes) mutable {
+          if (takes) takers->elsewhere.push_back(name);
+          share();
+        });
+  }
+}
+
+// A reply to a requester that waits on a channel, not in a queue.
+void publish_reply(Channel& channel, MessageRef message, bool mandatory) {
+  if (!mandatory) {
+    deliver_reply(channel.connection().sessions(), std::move(message), [](bool) {});
+    if (channel.confirms()) confirm(channel, {});
+    return;
+  }
+  channel.pause();
+  deliver_reply(channel.connection().sessions(), message, [&channel, message](bool delivered) {
+    if (!delivered) send_return(channel, ReplyCode::no_route, message);
+    if (channel.confirms()) confirm(channel, {});
+    channel.resume({}, BasicPublish::kId);
+  });
+}
+
+void hold_until_commit(Channel& channel, MessageRef message,
+                       const std::vector<QueueHandle*>& queues, bool mandatory) {
+  Transaction::Publish held;
+  held.message = std::move(message);
+  held.mandatory = mandatory;
+  for (QueueHandle* queue : queues)
+    held.queues.emplace_back(queue);
+  channel.transaction()->publishes.push_back(std::move(held));
+}
+
+}  // namespace
+
+Outcome publish(Channel& channel, AssembledContent& content) {
+  Sessions& sessions = channel.connection().sessions();
+  if (auto sound = check_content(content, sessions.config().max_message_bytes); !sound) {
+    return sound;
+  }
+  const auto exchange = publishable_exchange(channel, content.exchange);
+  if (!exchange) return fail(exchange.error());
+  MessageRef message = std::move(content.message);
+  const PropertiesView& properties = *content.properties_view;
+  const bool wants_reply = properties.reply_to == kReplyToName;
+  // The view borrows the message as published, which a rewrite would end.
+  const MessageRef as_published = wants_reply || properties.headers ? message : MessageRef();
+  if (wants_reply) {
+    if (auto named = name_reply_consumer(channel, message); !named) return named;
+  }
+  if (auto sound = check_expiration(properties); !sound) return sound;
+  Sessions::RoutingScratch& scratch = sessions.routing_scratch();
+  const TableView headers = properties.headers.value_or(TableView{});
+  if (auto keys = collect_routing_keys(content.routing_key, headers, scratch.keys); !keys) {
+    return keys;
+  }
+  if (auto sound = check_user_id(channel, properties); !sound) return sound;
+  if (properties.headers && has_bcc(headers)) {
+    message = rewritten(*message, without_bcc(message->properties()));
+  }
+  if (content.exchange.empty() && is_reply_to_queue(content.routing_key)) {
+    publish_reply(channel, std::move(message), content.mandatory);
+    return {};
+  }
+
+  channel.vhost().route(**exchange, {scratch.keys, headers}, scratch.queues);
+  if (channel.transaction()) {
+    hold_until_commit(channel, std::move(message), scratch.queues, content.mandatory);
+    return {};
+  }
+  if (scratch.queues.empty() && content.mandatory) {
+    send_return(channel, ReplyCode::no_route, message);
+  }
+  if (content.immediate && !scratch.queues.empty()) {
+    deliver_immediate(channel, std::move(message), scratch.queues);
+  } else {
+    deliver_to(channel, message, scratch.queues);
+  }
+  return {};
+}
+
+}  // namespace harrier

@@ -1,0 +1,121 @@
+// Class tx. All publishes and settlements of a commit are one change of the store: after a crash
+// either all of it happened or nothing.
+
+#include <utility>
+#include <vector>
+
+#include "broker/runtime/broker.h"
+#include "broker/session/methods/methods.h"
+#include "broker/session/publishing.h"
+#include "broker/session/transaction.h"
+
+namespace harrier {
+namespace {
+
+Outcome require_transaction(Channel& channel) {
+  if (channel.transaction()) return {};
+  return fail(ProtocolError{ReplyCode::precondition_failed, "channel is not transactional"});
+}
+
+// Publishes in order, returning what found no queue.
+std::uint64_t publish_held(Channel& channel, const Transaction& held, std::uint32_t& shares) {
+  std::uint64_t durable_on = 0;
+  std::vector<QueueHandle*> queues;
+  for (const Transaction::Publish& publish : held.publishes) {
+    if (publish.queues.empty() && publish.mandatory) {
+      send_return(channel, ReplyCode::no_route, publish.message);
+    }
+    queues.clear();
+    for (const QueueRef& queue : publish.queues) {
+      if (!queue->deleted()) queues.push_back(queue.get());
+    }
+    const Spread where = spread(channel, publish.message, queues, Channel::kCommitShare);
+    durable_on |= where.durable_on;
+    shares += where.elsewhere;
+  }
+  return durable_on;
+}
+
+std::uint64_t settle_held(Channel& channel, const Transaction& held) {
+  std::uint64_t durable_on = 0;
+  for (const Transaction::Settle& settle : held.settles) {
+    UnackedDelivery* delivery = channel.unacked().find(settle.tag);
+    if (delivery == nullptr) continue;
+    if (delivery->queue->definition().durable && settle.how != Settlement::requeue) {
+      durable_on |= std::uint64_t{1} << delivery->queue->home();
+    }
+    delivery->in_tx = false;
+    channel.settle(settle.tag, settle.tag, settle.how);
+  }
+  channel.subscriptions().flush();
+  return durable_on;
+}
+
+// Counts what shard `home` has of the commit among the shares, done once that is durable.
+void await_durable(Channel& channel, ShardIndex home) {
+  ++channel.transaction()->shares_left;
+  Shard& here = channel.shard();
+  here.send(home, [&here, &channel, home] {
+    Shard& there = here.broker().shard(home);
+    // The channel is paused, hence there, until it has heard of this.
+    there.when_durable(there.turn_ticket(), [&here, &there, &channel] {
+      there.send(here.index(), [&channel] { channel.share_done(Channel::kCommitShare); });
+    });
+  });
+}
+
+}  // namespace
+
+Outcome on(Channel& channel, const TxSelect&) {
+  if (channel.confirms()) {
+    return fail(
+        ProtocolError{ReplyCode::precondition_failed, "cannot switch from confirm to tx mode"});
+  }
+  if (!channel.transaction()) channel.transaction() = std::make_unique<Transaction>();
+  channel.send(TxSelectOk{});
+  return {};
+}
+
+Outcome on(Channel& channel, const TxCommit&) {
+  if (auto open = require_transaction(channel); !open) return open;
+  channel.pause();
+  Transaction& transaction = *channel.transaction();
+  const Transaction held{std::move(transaction.publishes), std::move(transaction.settles), 0, {}};
+  transaction.publishes.clear();
+  transaction.settles.clear();
+  transaction.when_stored = [&channel] {
+    channel.send(TxCommitOk{});
+    channel.resume({}, TxCommit::kId);
+  };
+  transaction.shares_left = 1;  // this shard's
+  std::uint64_t durable_on = publish_held(channel, held, transaction.shares_left);
+  const std::uint64_t settled_on = settle_held(channel, held);
+  for (ShardIndex home = 0; home < channel.shard().broker().shard_count(); ++home) {
+    if (home != channel.shard().index() && (settled_on >> home & 1) != 0) {
+      await_durable(channel, home);
+    }
+  }
+  durable_on |= settled_on;
+  channel.shard().make_atomic(durable_on);
+  if (channel.shard().batch().empty()) {
+    channel.share_done(Channel::kCommitShare);
+  } else {
+    channel.shard().when_durable(channel.shard().turn_ticket(),
+                                 [&channel] { channel.share_done(Channel::kCommitShare); });
+  }
+  return {};
+}
+
+Outcome on(Channel& channel, const TxRollback&) {
+  if (auto open = require_transaction(channel); !open) return open;
+  // RabbitMQ: the deliveries are unacknowledged again, not redelivered.
+  for (const Transaction::Settle& settle : channel.transaction()->settles) {
+    if (UnackedDelivery* delivery = channel.unacked().find(settle.tag)) delivery->in_tx = false;
+  }
+  channel.transaction()->publishes.clear();
+  channel.transaction()->settles.clear();
+  channel.send(TxRollbackOk{});
+  return {};
+}
+
+}  // namespace harrier

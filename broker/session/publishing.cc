@@ -1,0 +1,92 @@
+#include "broker/session/publishing.h"
+
+#include <utility>
+
+#include "broker/runtime/broker.h"
+
+namespace harrier {
+namespace {
+
+// A message on its way to a queue of another shard.
+struct RemoteEnqueue {
+  Sessions* there;
+  ShardIndex from;
+  QueueId queue;
+  MessageRef message;
+  ChannelId channel;
+  std::uint64_t number;
+
+  void operator()() {
+    Shard& shard = there->shard();
+    Queue* home = shard.find_queue(queue);
+    const bool stored =
+        home != nullptr && home->enqueue(std::move(message), shard.now()) == Enqueued::stored;
+    if (number == 0) return;
+    auto report = [here = &there->of(from), to = channel, share = number] {
+      if (Channel* publisher = here->find(to)) publisher->share_done(share);
+    };
+    if (stored) {
+      shard.when_durable(shard.turn_ticket(),
+                         [&shard, to = from, report] { shard.send(to, report); });
+    } else {
+      shard.send(from, report);
+    }
+  }
+};
+
+}  // namespace
+
+Spread spread(Channel& channel, const MessageRef& message, const std::vector<QueueHandle*>& queues,
+              std::uint64_t number) {
+  Shard& here = channel.shard();
+  Sessions& sessions = channel.connection().sessions();
+  Spread result;
+  for (QueueHandle* queue : queues) {
+    if (message->persistent() && queue->definition().durable) {
+      result.durable_on |= std::uint64_t{1} << queue->home();
+    }
+    if (queue->home() != here.index()) {
+      ++result.elsewhere;
+      if (here.must_ask(queue->home(), message->footprint())) {
+        result.to_ask |= std::uint64_t{1} << queue->home();
+      }
+      here.send(queue->home(), RemoteEnqueue{&sessions.of(queue->home()), here.index(), queue->id(),
+                                             message, channel.id(), number});
+    } else if (queue->queue() != nullptr) {
+      result.stored_here |= queue->queue()->enqueue(message, here.now()) == Enqueued::stored;
+    }
+  }
+  return result;
+}
+
+void hold_back(Channel& channel, const Spread& where) {
+  Shard& here = channel.shard();
+  const auto go_on = [&channel] { channel.resume({}, BasicPublish::kId); };
+  if (where.stored_here && here.store_is_behind()) {
+    channel.pause();
+    here.when_durable(here.turn_ticket(), go_on);
+  }
+  for (ShardIndex to = 0; where.to_ask >> to != 0; ++to) {
+    if ((where.to_ask >> to & 1) == 0) continue;
+    channel.pause();
+    here.send(to, [&here, &there = here.broker().shard(to), go_on] {
+      const auto answer = [&here, &there, go_on] { there.send(here.index(), go_on); };
+      if (there.store_is_behind()) {
+        there.when_durable(there.turn_ticket(), answer);
+      } else {
+        answer();
+      }
+    });
+  }
+}
+
+void send_return(Channel& channel, ReplyCode code, const MessageRef& message) {
+  BasicReturn method;
+  method.reply_code = static_cast<std::uint16_t>(code);
+  method.reply_text = reply_name(code);
+  method.exchange = message->exchange();
+  method.routing_key = message->routing_key();
+  channel.send_content(method, message);
+}
+
+}  // namespace harrier

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <functional>
+#include <iosfwd>
+#include <span>
+#include <string_view>
+
+namespace CLI {
+class App;
+}
+
+namespace harrier {
+
+// Where a command writes: what was asked for, and what went wrong.
+struct Terminal {
+  std::ostream& out;
+  std::ostream& err;
+};
+
+// What a command does once its arguments are known. Returns the exit code of the process.
+using RunCommand = std::function<int(Terminal)>;
+
+// One thing `harrier` can do. The table in commands.cc is all there is: a new command is a file in
+// commands/ and a row.
+struct Command {
+  std::string_view name;  // the words it is called by: "config check"
+  std::string_view help;  // one line, for --help
+  // Adds the command's arguments to `app`. What it returns runs after they were parsed, so it keeps
+  // alive what they are parsed into.
+  RunCommand (*define)(CLI::App& app);
+};
+
+std::span<const Command> commands();
+
+// All of main(): finds the command, parses its arguments and runs it. Exit codes are those of
+// harrierd (broker/config/config_file.h), 64 for a bad command line among them.
+int run_command(int argc, const char* const* argv, Terminal terminal);
+
+// commands/config.cc
+RunCommand define_config_check(CLI::App& app);
+RunCommand define_config_explain(CLI::App& app);
+RunCommand define_config_keys(CLI::App& app);
+
+}  // namespace harrier

@@ -1,0 +1,262 @@
+#include "storage/commit_loop.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "base/assert.h"
+#include "base/log.h"
+
+namespace harrier {
+
+namespace {
+
+constexpr Logger kLog("storage");
+constexpr std::size_t kSpareMax = 64;
+constexpr std::size_t kSpareOperationsMax = 16384;  // memory of larger batches is not kept
+
+}  // namespace
+
+CommitLoop::CommitLoop(CommitTarget& target, CommitLimits limits)
+    : target_(target), limits_(limits) {}
+
+CommitLoop::~CommitLoop() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (ending_ == Ending::none) ending_ = Ending::abandon;
+  }
+  arrived_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+SubmitterId CommitLoop::add_submitter(StoreListener listener) {
+  const std::lock_guard lock(mutex_);
+  HARRIER_CHECK(!thread_.joinable());
+  submitters_.push_back({.listener = std::move(listener)});
+  return SubmitterId{static_cast<std::uint32_t>(submitters_.size() - 1)};
+}
+
+Ticket CommitLoop::submit(SubmitterId submitter, StoreBatch& batch) {
+  bool wake = false;
+  Ticket ticket = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    HARRIER_CHECK(submitter.value < submitters_.size());
+    HARRIER_CHECK(ending_ == Ending::none);
+    ticket = ++submitters_[submitter.value].last;
+    if (!failed_) {
+      if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+      inbox_origins_.push_back({submitter, ticket});
+      inbox_.push_back(std::move(batch));
+      batch = StoreBatch();
+      if (!spare_.empty()) {
+        batch = std::move(spare_.back());
+        spare_.pop_back();
+      }
+      wake = std::exchange(waiting_, false);
+    }
+  }
+  if (wake) arrived_.notify_one();
+  batch.clear();
+  return ticket;
+}
+
+void CommitLoop::stop() {
+  if (std::exchange(stopped_, true)) return;
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = Ending::drain;
+  }
+  arrived_.notify_one();
+  if (thread_.joinable()) {
+    thread_.join();
+  } else if (auto finished = finish(); !finished) {
+    give_up(finished.error());
+  }
+}
+
+void CommitLoop::run() {
+  active_at_ = Clock::now();
+  for (;;) {
+    Result<void, StoreError> done;
+    const Wake wake = await_batches();
+    if (wake == Wake::abandon) return;
+    if (wake == Wake::batches) {
+      while (const std::size_t count = choose_commit()) {
+        done = commit(count);
+        if (!done) break;
+        held_since_ = Clock::time_point::max();  // what is left came later
+      }
+      if (done && held_too_long()) done = commit(batches_.size());
+    } else if (wake == Wake::sync_due) {
+      done = sync();
+    } else if (wake == Wake::idle) {
+      active_at_ = Clock::now();
+      done = target_.tidy(true);
+    } else {
+      done = finish();
+    }
+    if (!done) give_up(done.error());
+    if (!done || wake == Wake::drain) return;
+  }
+}
+
+CommitLoop::Wake CommitLoop::await_batches() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    if (ending_ == Ending::abandon) return Wake::abandon;
+    if (!inbox_.empty()) break;
+    if (ending_ == Ending::drain) return Wake::drain;
+    const Clock::time_point deadline = wake_at();
+    waiting_ = true;
+    const std::cv_status status = arrived_.wait_until(lock, deadline);
+    waiting_ = false;
+    if (status == std::cv_status::timeout && inbox_.empty() && ending_ == Ending::none) {
+      return unsynced_bytes_ > 0 ? Wake::sync_due : Wake::idle;
+    }
+  }
+  take_inbox();
+  return Wake::batches;
+}
+
+CommitLoop::Clock::time_point CommitLoop::wake_at() const {
+  return unsynced_bytes_ > 0 ? unsynced_since_ + limits_.unsynced_time_max
+                             : active_at_ + limits_.idle_after;
+}
+
+void CommitLoop::take_inbox() {
+  const std::size_t known = batches_.size();
+  std::move(inbox_.begin(), inbox_.end(), std::back_inserter(batches_));
+  std::move(inbox_origins_.begin(), inbox_origins_.end(), std::back_inserter(origins_));
+  inbox_.clear();
+  inbox_origins_.clear();
+  scan_groups(known);
+}
+
+void CommitLoop::scan_groups(std::size_t first) {
+  for (std::size_t i = first; i < batches_.size(); ++i) {
+    for (const StoreBatch::GroupPart& part : batches_[i].groups()) {
+      auto missing = missing_parts_.try_emplace(part.group, part.parts).first;
+      if (--missing->second == 0) missing_parts_.erase(missing);
+    }
+    origins_[i].closes_prefix = missing_parts_.empty();
+    if (missing_parts_.empty()) closed_ = i + 1;
+  }
+}
+
+// How many batches the next commit takes; 0 if there are none or a group is still incomplete.
+std::size_t CommitLoop::choose_commit() const {
+  std::size_t chosen = 0;
+  std::size_t bytes = 0;
+  std::size_t operations = 0;
+  for (std::size_t i = 0; i < closed_; ++i) {
+    bytes += batches_[i].bytes();
+    operations += batches_[i].operations().size();
+    if (origins_[i].closes_prefix) {
+      chosen = i + 1;
+      if (bytes >= limits_.bytes_max || operations >= limits_.operations_max) break;
+    }
+  }
+  return chosen;
+}
+
+// Under steady cross-shard load some group may be open wherever a prefix ends. Then progress goes
+// before atomicity: the parts that are here are written without the others.
+bool CommitLoop::held_too_long() {
+  if (batches_.empty()) {
+    held_since_ = Clock::time_point::max();
+    return false;
+  }
+  const Clock::time_point now = Clock::now();
+  held_since_ = std::min(held_since_, now);
+  if (now < held_since_ + limits_.group_wait_max) return false;
+  held_since_ = Clock::time_point::max();
+  closed_ = batches_.size();
+  return true;
+}
+
+Result<void, StoreError> CommitLoop::commit(std::size_t count) {
+  const std::span<StoreBatch> taken(batches_.data(), count);
+  const bool sync_wanted =
+      std::any_of(taken.begin(), taken.end(), [](const StoreBatch& b) { return b.sync_wanted(); });
+  active_at_ = Clock::now();
+  const auto written = target_.write(taken);
+  if (!written) return fail(written.error());
+  for (std::size_t i = 0; i < count; ++i) {
+    submitters_[origins_[i].submitter.value].written = origins_[i].ticket;
+  }
+  if (unsynced_bytes_ == 0) unsynced_since_ = active_at_;
+  unsynced_bytes_ = *written;
+
+  Result<void, StoreError> done;
+  if (unsynced_bytes_ == 0) {
+    announce();
+    done = target_.tidy(false);
+  } else if (sync_wanted || unsynced_bytes_ >= limits_.unsynced_bytes_max ||
+             active_at_ >= unsynced_since_ + limits_.unsynced_time_max) {
+    done = sync();
+  }
+  recycle(count);
+  return done;
+}
+
+Result<void, StoreError> CommitLoop::sync() {
+  if (auto synced = target_.sync(); !synced) return synced;
+  unsynced_bytes_ = 0;
+  announce();
+  return target_.tidy(false);
+}
+
+Result<void, StoreError> CommitLoop::finish() {
+  if (!batches_.empty()) {
+    kLog.warning("{} groups were never completed: their parts are written alone",
+                 missing_parts_.size());
+    closed_ = batches_.size();
+    if (auto written = commit(batches_.size()); !written) return written;
+  }
+  if (unsynced_bytes_ > 0) {
+    if (auto synced = sync(); !synced) return synced;
+  }
+  return target_.close();
+}
+
+void CommitLoop::announce() {
+  for (Submitter& submitter : submitters_) {
+    if (submitter.announced == submitter.written) continue;
+    submitter.announced = submitter.written;
+    if (submitter.listener.on_durable) submitter.listener.on_durable(submitter.written);
+  }
+}
+
+// From here on nothing is written and nothing confirmed. Submitters may go on submitting.
+void CommitLoop::give_up(const StoreError& error) {
+  kLog.critical("the store stops: {}", error.detail);
+  {
+    const std::lock_guard lock(mutex_);
+    failed_ = true;
+    inbox_.clear();
+    inbox_origins_.clear();
+  }
+  batches_.clear();
+  for (Submitter& submitter : submitters_) {
+    if (submitter.listener.on_failure) submitter.listener.on_failure(error);
+  }
+}
+
+// Drops the first `count` batches; their memory goes back to the submitters.
+void CommitLoop::recycle(std::size_t count) {
+  const auto end = batches_.begin() + static_cast<std::ptrdiff_t>(count);
+  for (auto used = batches_.begin(); used != end; ++used)
+    used->clear();
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto used = batches_.begin(); used != end && spare_.size() < kSpareMax; ++used) {
+      if (used->operations().capacity() <= kSpareOperationsMax) spare_.push_back(std::move(*used));
+    }
+  }
+  batches_.erase(batches_.begin(), end);
+  origins_.erase(origins_.begin(), origins_.begin() + static_cast<std::ptrdiff_t>(count));
+  closed_ -= count;
+}
+
+}  // namespace harrier

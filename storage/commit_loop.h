@@ -1,0 +1,140 @@
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <span>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "storage/store.h"
+
+namespace harrier {
+
+// Where the commit loop puts batches: the RocksDB writer, a fake in tests. Used by one thread at a
+// time. After an error nothing is called any more but the destructor.
+class CommitTarget {
+ public:
+  virtual ~CommitTarget() = default;
+
+  // Writes all of `batches` or nothing of them. The result is the number of octets written by this
+  // and earlier calls that are not synced yet: with 0 everything so far survives a power loss.
+  virtual Result<std::uint64_t, StoreError> write(std::span<StoreBatch> batches) = 0;
+
+  // Makes everything written survive a power loss.
+  virtual Result<void, StoreError> sync() = 0;
+
+  // Upkeep, called when everything is synced and told; `idle` after a minute without a batch.
+  virtual Result<void, StoreError> tidy(bool idle) = 0;
+
+  // Everything is synced and nothing will follow: leave the mark of a clean stop.
+  virtual Result<void, StoreError> close() = 0;
+};
+
+struct CommitLimits {
+  std::size_t bytes_max = 4 << 20;     // of messages in one commit, unless one batch has more
+  std::size_t operations_max = 32768;  // likewise
+  std::uint64_t unsynced_bytes_max = 4 << 20;
+  std::chrono::milliseconds unsynced_time_max{100};
+  std::chrono::milliseconds idle_after{60'000};
+  std::chrono::milliseconds group_wait_max{10};  // how long open groups may hold back a commit
+};
+
+// Collects the batches of all submitters and commits them on a thread of its own. What arrives
+// during one write and sync makes up the next commit, so there is no delay to tune: a lone batch is
+// written at once, many share one sync.
+//
+// A commit is a prefix of the submitted batches in which every group is complete, unless groups
+// that overlap without end leave no such prefix for group_wait_max. Tickets become durable in
+// order; the first error of the target ends the life of the loop.
+class CommitLoop {
+ public:
+  explicit CommitLoop(CommitTarget& target, CommitLimits limits = {});
+  // Ends the thread after the commit at hand; what is only submitted is lost. Use stop() to keep
+  // it.
+  ~CommitLoop();
+  CommitLoop(const CommitLoop&) = delete;
+  CommitLoop& operator=(const CommitLoop&) = delete;
+
+  // See Store. The thread starts at the first submit().
+  SubmitterId add_submitter(StoreListener listener);
+  Ticket submit(SubmitterId submitter, StoreBatch& batch);
+  void stop();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  struct Submitter {
+    StoreListener listener;
+    Ticket last = 0;     // under mutex_
+    Ticket written = 0;  // committer thread, as the rest
+    Ticket announced = 0;
+  };
+
+  // Says where the batch of the same index comes from.
+  struct Origin {
+    SubmitterId submitter;
+    Ticket ticket = 0;
+    bool closes_prefix = false;  // no group is incomplete after this batch
+  };
+
+  enum class Ending {
+    none,
+    abandon,
+    drain
+  };
+  enum class Wake {
+    batches,
+    sync_due,
+    idle,
+    abandon,
+    drain
+  };
+
+  void run();
+  Wake await_batches();
+  void take_inbox();
+  void scan_groups(std::size_t first);
+  std::size_t choose_commit() const;
+  bool held_too_long();
+  Result<void, StoreError> commit(std::size_t count);
+  Result<void, StoreError> sync();
+  Result<void, StoreError> finish();
+  void announce();
+  void give_up(const StoreError& error);
+  void recycle(std::size_t count);
+  Clock::time_point wake_at() const;
+
+  CommitTarget& target_;
+  const CommitLimits limits_;
+
+  std::mutex mutex_;  // the members up to the next comment
+  std::condition_variable arrived_;
+  std::vector<StoreBatch> inbox_;
+  std::vector<Origin> inbox_origins_;
+  std::vector<StoreBatch> spare_;  // cleared ones, to give their memory back to submitters
+  bool waiting_ = false;
+  bool failed_ = false;
+  Ending ending_ = Ending::none;
+  std::deque<Submitter> submitters_;  // complete before the thread starts
+
+  // Of the committer thread.
+  std::vector<StoreBatch> batches_;  // taken from the inbox, not yet written
+  std::vector<Origin> origins_;
+  std::size_t closed_ = 0;  // batches in the longest prefix with complete groups
+  std::unordered_map<GroupId, std::uint32_t> missing_parts_;  // of the incomplete groups
+  // Since when the oldest batch waits for a group; max when none does.
+  Clock::time_point held_since_ = Clock::time_point::max();
+  std::uint64_t unsynced_bytes_ = 0;
+  Clock::time_point unsynced_since_{};
+  Clock::time_point active_at_{};  // last commit or upkeep
+
+  std::thread thread_;
+  bool stopped_ = false;
+};
+
+}  // namespace harrier

@@ -1,0 +1,456 @@
+#include "storage/commit_writer.h"
+
+#include <algorithm>
+#include <thread>
+#include <unordered_set>
+#include <utility>
+
+#include <rocksdb/convenience.h>
+#include <rocksdb/db.h>
+#include <rocksdb/metadata.h>
+#include <rocksdb/write_batch.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+
+namespace harrier {
+
+namespace {
+
+constexpr Logger kLog("storage");
+constexpr std::size_t kBatchBytesKept = 16 << 20;  // a larger write batch gives its memory back
+constexpr std::size_t kWaitingAcksMax = 64 << 10;
+constexpr std::size_t kSnapshotsPerCommitMin = 64;
+constexpr std::size_t kCommitsPerCheckpoint = 16;  // that many commits finish the snapshots
+constexpr std::uint64_t kKeyOverhead = 64;         // of a record in the memtable, about
+constexpr std::chrono::milliseconds kGarbagePause{500};
+
+rocksdb::Slice slice(ByteView octets) {
+  return {octets.data(), octets.size()};
+}
+
+std::chrono::steady_clock::time_point now() {
+  return std::chrono::steady_clock::now();
+}
+
+}  // namespace
+
+CommitWriter::CommitWriter(Database& database, FloorFilter& filter, RecoveredStore recovered,
+                           WriterLimits limits)
+    : columns_(database.columns()),
+      watch_(database.watch()),
+      filter_(filter),
+      limits_(limits),
+      lanes_(std::move(recovered.lanes)),
+      epoch_(recovered.epoch),
+      checkpoint_(recovered.checkpoint),
+      run_(recovered.run),
+      batch_(std::make_unique<rocksdb::WriteBatch>()),
+      block_(recovered.run),
+      epoch_began_(now()) {
+  // The log that was just replayed fills the memtables too.
+  for (rocksdb::ColumnFamilyHandle* column : {columns_.msg, columns_.ack}) {
+    std::uint64_t replayed = 0;
+    columns_.db->GetIntProperty(column, rocksdb::DB::Properties::kCurSizeActiveMemTable, &replayed);
+    epoch_bytes_ += replayed;
+  }
+  begin_checkpoint();
+}
+
+CommitWriter::~CommitWriter() = default;
+
+Result<void, StoreError> CommitWriter::keep_lanes(std::span<const LaneId> live) {
+  const std::unordered_set<LaneId> kept(live.begin(), live.end());
+  std::vector<LaneId> orphans;
+  for (const auto& [id, lane] : lanes_.all()) {
+    if (!kept.contains(id)) orphans.push_back(id);
+  }
+  if (orphans.empty()) return {};
+  kLog.info("{} lanes without a queue are dropped", orphans.size());
+  for (const LaneId id : orphans) {
+    acks_.dropped(id);
+    batch_->Delete(columns_.qs, slice(encode(id).view()));
+    lanes_.drop(id, epoch_);
+  }
+  ++commit_;
+  put_acks();
+  return write_batch();
+}
+
+Result<std::uint64_t, StoreError> CommitWriter::write(std::span<StoreBatch> batches) {
+  if (auto room = make_room(batches); !room) return fail(room.error());
+  ++commit_;
+  works_used_ = 0;
+  last_work_ = nullptr;
+  must_write_ = false;
+  for (const StoreBatch& batch : batches)
+    record(batch);
+  for (std::size_t i = 0; i < works_used_; ++i)
+    pack(works_[i]);
+  if (!must_write_ && acks_.bytes() < kWaitingAcksMax) return unsynced_bytes_;
+  put_acks();
+  snapshot_lanes(snapshots_per_commit_);
+  if (auto written = write_batch(); !written) return fail(written.error());
+  if (epoch_bytes_ >= limits_.epoch_bytes) {
+    if (auto switched = switch_epoch(); !switched) return fail(switched.error());
+  }
+  return unsynced_bytes_;
+}
+
+// A commit of one huge message may not fit behind what the memtable has already.
+Result<void, StoreError> CommitWriter::make_room(std::span<const StoreBatch> batches) {
+  std::uint64_t bytes = epoch_bytes_;
+  for (const StoreBatch& batch : batches)
+    bytes += batch.bytes();
+  if (epoch_bytes_ == 0 || bytes <= limits_.epoch_bytes + limits_.epoch_bytes / 4) return {};
+  return switch_epoch();
+}
+
+void CommitWriter::record(const StoreBatch& batch) {
+  for (const StoreBatch::Operation& operation : batch.operations())
+    record(batch, operation);
+}
+
+void CommitWriter::record(const StoreBatch& batch, const StoreBatch::Operation& operation) {
+  using Kind = StoreBatch::Operation::Kind;
+  switch (operation.kind) {
+    case Kind::put:
+      record_put(operation);
+      break;
+    case Kind::settle:
+      record_settle(operation.lane, {operation.seq, operation.seq + 1});
+      break;
+    case Kind::settle_below:
+      record_settle(operation.lane, {0, operation.seq});
+      break;
+    case Kind::drop_lane:
+      drop(operation.lane);
+      break;
+    case Kind::delivered_below:
+      if (LaneWork* work = work_on(operation.lane)) {
+        work->delivered = std::max(work->delivered.value_or(0), operation.seq);
+        must_write_ = true;
+      }
+      break;
+    case Kind::put_record: {
+      const StoreBatch::Record& record = batch.records()[operation.record];
+      batch_->Put(columns_.meta, definition_key(record.key), record.value);
+      must_write_ = true;
+      break;
+    }
+    case Kind::delete_record:
+      batch_->Delete(columns_.meta, definition_key(batch.records()[operation.record].key));
+      must_write_ = true;
+      break;
+  }
+}
+
+void CommitWriter::record_put(const StoreBatch::Operation& operation) {
+  LaneWork* work = work_on(operation.lane);
+  if (work == nullptr) return;
+  HARRIER_CHECK(operation.seq >= work->next_put);
+  // The skipped sequences will never be put; were they left open, the floor would stop there.
+  if (operation.seq > work->next_put) work->settled.push_back({work->next_put, operation.seq});
+  work->next_put = operation.seq + 1;
+  if (work->lane->settled.contains(operation.seq)) return;
+  work->puts.push_back({operation.seq, &operation});
+}
+
+void CommitWriter::record_settle(LaneId lane, SequenceRange range) {
+  LaneWork* work = work_on(lane);
+  if (work == nullptr) return;
+  auto put = std::lower_bound(work->puts.begin(), work->puts.end(), range.begin,
+                              [](const Put& entry, Sequence seq) { return entry.seq < seq; });
+  std::uint64_t vanished = 0;
+  for (; put != work->puts.end() && put->seq < range.end; ++put, ++vanished) {
+    put->operation = nullptr;
+  }
+  // Something stored may be settled unless the range is one entry of this very commit.
+  if (vanished == 0 || range.end - range.begin != vanished) must_write_ = true;
+  if (!work->settled.empty() && work->settled.back().end == range.begin) {
+    work->settled.back().end = range.end;
+  } else {
+    work->settled.push_back(range);
+  }
+}
+
+void CommitWriter::drop(LaneId lane) {
+  must_write_ = true;
+  LaneWork* work = work_on(lane);
+  if (work == nullptr) return;
+  work->dropped = true;
+  work->puts.clear();
+  work->settled.clear();
+  work->delivered.reset();
+}
+
+// The work on `lane` in this commit; null if the lane is dropped.
+CommitWriter::LaneWork* CommitWriter::work_on(LaneId id) {
+  if (last_work_ == nullptr || last_work_->lane->id != id) {
+    LaneState* lane = lanes_.obtain(id);
+    if (lane == nullptr) return nullptr;
+    if (lane->commit != commit_) {
+      if (works_used_ == works_.size()) works_.emplace_back();
+      lane->commit = commit_;
+      lane->work = works_used_++;
+      LaneWork& work = works_[lane->work];
+      work.lane = lane;
+      work.dropped = false;
+      work.next_put = lane->next_put;
+      work.puts.clear();
+      work.settled.clear();
+      work.delivered.reset();
+    }
+    last_work_ = &works_[lane->work];
+  }
+  return last_work_->dropped ? nullptr : last_work_;
+}
+
+void CommitWriter::pack(LaneWork& work) {
+  LaneState& lane = *work.lane;
+  if (work.dropped) {
+    acks_.dropped(lane.id);
+    batch_->Delete(columns_.qs, slice(encode(lane.id).view()));
+    lanes_.drop(lane.id, epoch_);
+    return;
+  }
+  pack_blocks(work);
+  lane.next_put = std::max(lane.next_put, work.next_put);
+  normalize(work.settled);
+  if (work.delivered) {
+    lane.delivered = std::max(lane.delivered, *work.delivered);
+    lane.next_seq = std::max(lane.next_seq, *work.delivered);
+  }
+  if (work.settled.empty() && !work.delivered) return;
+  acks_.settled(lane.id, work.settled, work.delivered);
+  lanes_.settle(lane, work.settled);
+}
+
+void CommitWriter::pack_blocks(LaneWork& work) {
+  for (const Put& put : work.puts) {
+    if (put.operation == nullptr) continue;
+    const StoreBatch::Operation& operation = *put.operation;
+    if (!block_.has_room_for(*operation.message)) put_block(*work.lane);
+    block_.add(put.seq, *operation.message, operation.enqueued_at, operation.expires_at);
+  }
+  if (!block_.empty()) put_block(*work.lane);
+}
+
+void CommitWriter::put_block(LaneState& lane) {
+  const BlockKey key{epoch_, lane.id, block_.last_seq()};
+  const std::uint64_t entries = block_.entries();
+  const ByteView value = block_.finish(key);
+  batch_->Put(columns_.msg, slice(encode(key).view()), slice(value));
+  lanes_.add_block(lane, {.epoch = epoch_,
+                          .first_seq = block_.first_seq(),
+                          .last_seq = key.last_seq,
+                          .entries = entries,
+                          .bytes = value.size()});
+  must_write_ = true;
+}
+
+void CommitWriter::put_acks() {
+  if (acks_.empty()) return;
+  const AckKey key{epoch_, commit_};
+  batch_->Put(columns_.ack, slice(encode(key).view()), slice(acks_.finish(key)));
+}
+
+// Goes on with the checkpoint of this epoch and completes it when no lane is left.
+void CommitWriter::snapshot_lanes(std::size_t count_max) {
+  if (!checkpoint_pending_) return;
+  for (; count_max > 0 && !to_snapshot_.empty(); --count_max) {
+    LaneState* lane = lanes_.find(to_snapshot_.back());
+    to_snapshot_.pop_back();
+    if (lane != nullptr) snapshot(*lane);
+  }
+  if (!to_snapshot_.empty()) return;
+  batch_->Put(columns_.meta, slice(kCheckpointKey), encode_note(epoch_));
+  checkpoint_ = epoch_;
+  checkpoint_pending_ = false;
+}
+
+void CommitWriter::snapshot(LaneState& lane) {
+  write_lane_snapshot(lane, snapshot_);
+  batch_->Put(columns_.qs, slice(encode(lane.id).view()), slice(snapshot_.view()));
+  lane.changed = false;
+}
+
+// Lets a reader of the log see whether commits are missing between two others, and how far
+// everything had been synced when this one was written.
+void CommitWriter::log_commit() {
+  char octets[3 * sizeof(std::uint64_t)];
+  char* at = put_fixed(octets, run_);
+  at = put_fixed(at, commit_);
+  put_fixed(at, synced_commit_);
+  batch_->PutLogData(rocksdb::Slice(octets, sizeof(octets)));
+}
+
+Result<void, StoreError> CommitWriter::write_batch() {
+  log_commit();
+  const std::uint64_t bytes =
+      batch_->GetDataSize() + kKeyOverhead * static_cast<std::uint64_t>(batch_->Count());
+  const rocksdb::Status written = columns_.db->Write(rocksdb::WriteOptions(), batch_.get());
+  if (batch_->GetDataSize() > kBatchBytesKept) {
+    batch_ = std::make_unique<rocksdb::WriteBatch>();
+  } else {
+    batch_->Clear();
+  }
+  if (!written.ok()) return fail(store_error(written, "writing a commit"));
+  epoch_bytes_ += bytes;
+  unsynced_bytes_ += bytes;
+  return {};
+}
+
+Result<void, StoreError> CommitWriter::sync() {
+  if (unsynced_bytes_ == 0) return {};
+  const rocksdb::Status synced = columns_.db->SyncWAL();
+  if (!synced.ok()) return fail(store_error(synced, "syncing the log"));
+  if (watch_.failed.load(std::memory_order_relaxed)) {
+    return fail(StoreError{StoreError::Kind::io, "the database failed in the background"});
+  }
+  unsynced_bytes_ = 0;
+  synced_commit_ = commit_;
+  return {};
+}
+
+Result<void, StoreError> CommitWriter::switch_epoch() {
+  ++commit_;
+  put_acks();
+  snapshot_lanes(to_snapshot_.size() + 1);
+  if (batch_->Count() > 0) {
+    if (auto written = write_batch(); !written) return written;
+  }
+  if (auto synced = sync(); !synced) return synced;
+  publish_floors();
+  if (auto room = await_flushes(); !room) return room;
+  if (auto sealed = seal_memtables(false); !sealed) return sealed;
+  ++epoch_;
+  epoch_bytes_ = 0;
+  epoch_began_ = now();
+  begin_checkpoint();
+  return collect_garbage();
+}
+
+// Only when everything is synced.
+void CommitWriter::publish_floors() {
+  for (auto& [id, lane] : lanes_.all()) {
+    if (!lane.settled.ranges().empty()) lanes_.release_settled_runs(lane);
+  }
+  filter_.publish(std::make_shared<const FloorTable>(lanes_));
+}
+
+// RocksDB would stall writers itself when too many memtables wait; we stop before that, where it
+// can be seen.
+Result<void, StoreError> CommitWriter::await_flushes() {
+  for (bool told = false; most_sealed_memtables() > kSealedMemtablesMax;) {
+    if (watch_.failed.load(std::memory_order_relaxed)) {
+      return fail(StoreError{StoreError::Kind::io, "a memtable cannot be flushed"});
+    }
+    if (!std::exchange(told, true)) kLog.debug("commits wait for the disk to take memtables");
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return {};
+}
+
+std::uint64_t CommitWriter::most_sealed_memtables() const {
+  std::uint64_t most = 0;
+  for (rocksdb::ColumnFamilyHandle* column :
+       {columns_.msg, columns_.sh, columns_.ack, columns_.qs, columns_.meta}) {
+    std::uint64_t sealed = 0;
+    columns_.db->GetIntProperty(column, rocksdb::DB::Properties::kNumImmutableMemTable, &sealed);
+    most = std::max(most, sealed);
+  }
+  return most;
+}
+
+Result<void, StoreError> CommitWriter::seal_memtables(bool wait) {
+  rocksdb::FlushOptions options;
+  options.wait = wait;
+  options.allow_write_stall = true;
+  watch_.sealing.store(true, std::memory_order_relaxed);
+  const rocksdb::Status sealed = columns_.db->Flush(
+      options, {columns_.msg, columns_.sh, columns_.ack, columns_.qs, columns_.meta});
+  watch_.sealing.store(false, std::memory_order_relaxed);
+  if (!sealed.ok()) return fail(store_error(sealed, "sealing memtables"));
+  return {};
+}
+
+void CommitWriter::begin_checkpoint() {
+  to_snapshot_.clear();
+  for (const auto& [id, lane] : lanes_.all()) {
+    if (lane.changed) to_snapshot_.push_back(id);
+  }
+  snapshots_per_commit_ =
+      std::max(kSnapshotsPerCommitMin, to_snapshot_.size() / kCommitsPerCheckpoint + 1);
+  checkpoint_pending_ = true;
+}
+
+Result<void, StoreError> CommitWriter::tidy(bool idle) {
+  if (idle && epoch_bytes_ > 0 && now() - epoch_began_ >= limits_.epoch_time_max) {
+    return switch_epoch();
+  }
+  if (lanes_.released_epochs() == 0 || now() - garbage_collected_at_ < kGarbagePause) return {};
+  return collect_garbage();
+}
+
+// Removes the files in which no block or ack record is needed. Only called when everything is
+// synced: the floors that free a file must outlive it. A file still in level 0 waits for its move.
+Result<void, StoreError> CommitWriter::collect_garbage() {
+  garbage_collected_at_ = now();
+  std::vector<rocksdb::LiveFileMetaData> files;
+  columns_.db->GetLiveFilesMetaData(&files);
+  // Epochs this young may still be in memory.
+  Epoch oldest = epoch_ - std::min<Epoch>(epoch_, kSealedMemtablesMax + 2);
+  bool is_complete = true;
+  std::vector<rocksdb::RangePtr> blocks;
+  std::vector<rocksdb::RangePtr> acks;
+  std::vector<std::unique_ptr<rocksdb::Slice>> ends;
+  for (const rocksdb::LiveFileMetaData& file : files) {
+    const bool is_msg = file.column_family_name == columns_.msg->GetName();
+    if (!is_msg && file.column_family_name != columns_.ack->GetName()) continue;
+    const auto first = decode_leading_epoch(file.smallestkey);
+    const auto last = decode_leading_epoch(file.largestkey);
+    if (!first || !last) continue;
+    if (is_msg) oldest = std::min(oldest, *first);
+    const bool needed = is_msg ? lanes_.needs(*first, *last) : *last >= checkpoint_;
+    if (needed || *last >= epoch_) continue;
+    if (file.level == 0) {
+      is_complete = false;
+      continue;
+    }
+    const auto* begin = ends.emplace_back(std::make_unique<rocksdb::Slice>(file.smallestkey)).get();
+    const auto* end = ends.emplace_back(std::make_unique<rocksdb::Slice>(file.largestkey)).get();
+    (is_msg ? blocks : acks).emplace_back(begin, end);
+  }
+  if (is_complete) lanes_.forget_released();
+  lanes_.forget_dropped_before(oldest);
+  if (auto deleted = delete_files(columns_.msg, blocks); !deleted) return deleted;
+  return delete_files(columns_.ack, acks);
+}
+
+Result<void, StoreError> CommitWriter::delete_files(rocksdb::ColumnFamilyHandle* column,
+                                                    std::span<const rocksdb::RangePtr> ranges) {
+  if (ranges.empty()) return {};
+  const rocksdb::Status deleted =
+      rocksdb::DeleteFilesInRanges(columns_.db, column, ranges.data(), ranges.size());
+  if (!deleted.ok()) return fail(store_error(deleted, "deleting files nobody needs"));
+  return {};
+}
+
+Result<void, StoreError> CommitWriter::close() {
+  ++commit_;
+  put_acks();
+  for (auto& [id, lane] : lanes_.all()) {
+    if (!lane.settled.ranges().empty()) lanes_.release_settled_runs(lane);
+    if (lane.changed) snapshot(lane);
+  }
+  // No lane has changed since its snapshot, so nothing is left to be replayed.
+  batch_->Put(columns_.meta, slice(kCheckpointKey), encode_note(epoch_ + std::uint64_t{1}));
+  batch_->Put(columns_.meta, slice(kCleanStopKey), encode_note(run_));
+  if (auto written = write_batch(); !written) return written;
+  if (auto synced = sync(); !synced) return synced;
+  publish_floors();
+  return seal_memtables(true);
+}
+
+}  // namespace harrier

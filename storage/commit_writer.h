@@ -1,0 +1,133 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "storage/block.h"
+#include "storage/columns.h"
+#include "storage/commit_loop.h"
+#include "storage/database.h"
+#include "storage/floor_filter.h"
+#include "storage/lane_record.h"
+#include "storage/lane_states.h"
+#include "storage/recovery.h"
+
+namespace rocksdb {
+struct RangePtr;
+class WriteBatch;
+}  // namespace rocksdb
+
+namespace harrier {
+
+struct WriterLimits {
+  std::uint64_t epoch_bytes = 64 << 20;  // written in one epoch, all column families
+  std::chrono::minutes epoch_time_max{10};
+};
+
+// Turns the batches of one commit into one RocksDB write, and time into epochs.
+//
+// Write: entries put and settled in the same commit vanish; the rest of each lane is packed into
+// blocks; everything settled goes into one ack record. Nothing is written for a commit in which all
+// vanished: what it settled waits for the next one.
+//
+// Epoch switch, after so many octets: sync, publish the floors to the filter, seal the memtables.
+// Sync first, because RocksDB's recovery would apply a newer log although the end of an older one
+// is missing. In each epoch the lanes changed before it are snapshotted, a few per commit; when all
+// are, the checkpoint moves to the epoch's begin and older ack records are garbage.
+class CommitWriter final : public CommitTarget {
+ public:
+  CommitWriter(Database& database, FloorFilter& filter, RecoveredStore recovered,
+               WriterLimits limits);
+  ~CommitWriter() override;
+
+  Result<std::uint64_t, StoreError> write(std::span<StoreBatch> batches) override;
+  Result<void, StoreError> sync() override;
+  Result<void, StoreError> tidy(bool idle) override;
+  Result<void, StoreError> close() override;
+
+  // To be looked at only before the first write.
+  const LaneStates& lanes() const { return lanes_; }
+
+  // Drops all other lanes. Before the first write.
+  Result<void, StoreError> keep_lanes(std::span<const LaneId> live);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  struct Put {
+    Sequence seq;
+    const StoreBatch::Operation* operation;  // null once settled within the commit
+  };
+
+  // What one commit does to one lane.
+  struct LaneWork {
+    LaneState* lane = nullptr;
+    bool dropped = false;
+    Sequence next_put = 0;
+    std::vector<Put> puts;
+    std::vector<SequenceRange> settled;
+    std::optional<Sequence> delivered;
+  };
+
+  Result<void, StoreError> make_room(std::span<const StoreBatch> batches);
+  void record(const StoreBatch& batch);
+  void record(const StoreBatch& batch, const StoreBatch::Operation& operation);
+  void record_put(const StoreBatch::Operation& operation);
+  void record_settle(LaneId lane, SequenceRange range);
+  void drop(LaneId lane);
+  LaneWork* work_on(LaneId lane);
+  void pack(LaneWork& work);
+  void pack_blocks(LaneWork& work);
+  void put_block(LaneState& lane);
+  void put_acks();
+  void snapshot_lanes(std::size_t count_max);
+  void snapshot(LaneState& lane);
+  void log_commit();
+  Result<void, StoreError> write_batch();
+  Result<void, StoreError> switch_epoch();
+  void publish_floors();
+  Result<void, StoreError> await_flushes();
+  std::uint64_t most_sealed_memtables() const;
+  Result<void, StoreError> seal_memtables(bool wait);
+  void begin_checkpoint();
+  Result<void, StoreError> collect_garbage();
+  Result<void, StoreError> delete_files(rocksdb::ColumnFamilyHandle* column,
+                                        std::span<const rocksdb::RangePtr> ranges);
+
+  const Columns columns_;
+  DatabaseWatch& watch_;
+  FloorFilter& filter_;
+  const WriterLimits limits_;
+  LaneStates lanes_;
+  Epoch epoch_;
+  Epoch checkpoint_;
+  const std::uint64_t run_;
+
+  // The commit at hand.
+  std::uint64_t commit_ = 0;
+  std::vector<LaneWork> works_;  // the first works_used_ count; the rest keep their memory
+  std::size_t works_used_ = 0;
+  LaneWork* last_work_ = nullptr;
+  bool must_write_ = false;  // there is more than entries that vanished
+  std::unique_ptr<rocksdb::WriteBatch> batch_;
+  BlockBuilder block_;
+  AckRecordBuilder acks_;  // also of earlier commits in which everything vanished
+  Buffer snapshot_;
+
+  // Since the last epoch switch.
+  std::vector<LaneId> to_snapshot_;
+  std::size_t snapshots_per_commit_ = 0;
+  bool checkpoint_pending_ = false;
+  std::uint64_t epoch_bytes_ = 0;
+  Clock::time_point epoch_began_;
+
+  std::uint64_t unsynced_bytes_ = 0;
+  std::uint64_t synced_commit_ = 0;
+  Clock::time_point garbage_collected_at_{};
+};
+
+}  // namespace harrier

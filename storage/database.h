@@ -1,0 +1,56 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "storage/columns.h"
+#include "storage/floor_filter.h"
+#include "storage/store_config.h"
+
+namespace harrier {
+
+// Octets written in one epoch. RocksDB's own limit is half as much again, so that memtables are
+// sealed when we say so, after a sync, and never by RocksDB.
+constexpr std::uint64_t epoch_bytes(const StoreConfig& config) {
+  return config.write_buffer_bytes - config.write_buffer_bytes / 3;
+}
+
+// Unflushed memtables at which commits wait. RocksDB would slow writers down at two more.
+inline constexpr std::uint64_t kSealedMemtablesMax = 2;
+
+// What the committer thread and RocksDB's threads tell each other.
+struct DatabaseWatch {
+  // Stored by RocksDB's threads when a flush or compaction failed for good, loaded by the
+  // committer.
+  std::atomic<bool> failed{false};
+  // Stored by the committer around its demand to seal memtables, loaded by RocksDB's threads to
+  // tell such a seal from one of RocksDB's own.
+  std::atomic<bool> sealing{false};
+};
+
+// The RocksDB database, open with our options and column families, its log going to ours.
+class Database {
+ public:
+  static Result<std::unique_ptr<Database>, StoreError> open(const std::string& path,
+                                                            const StoreConfig& config,
+                                                            const FloorFilter& filter);
+  ~Database();
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
+
+  const Columns& columns() const { return columns_; }
+
+  DatabaseWatch& watch() { return *watch_; }
+
+ private:
+  Database();
+
+  std::shared_ptr<DatabaseWatch> watch_;
+  Columns columns_;
+  std::vector<rocksdb::ColumnFamilyHandle*> handles_;
+};
+
+}  // namespace harrier

@@ -1,0 +1,172 @@
+#include "storage/lane_states.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "base/assert.h"
+
+namespace harrier {
+
+void normalize(std::vector<SequenceRange>& ranges) {
+  std::erase_if(ranges, [](const SequenceRange& range) { return range.begin >= range.end; });
+  const auto by_begin = [](const SequenceRange& a, const SequenceRange& b) {
+    return a.begin < b.begin;
+  };
+  if (!std::is_sorted(ranges.begin(), ranges.end(), by_begin)) {
+    std::sort(ranges.begin(), ranges.end(), by_begin);
+  }
+  std::size_t kept = 0;
+  for (const SequenceRange& range : ranges) {
+    if (kept > 0 && range.begin <= ranges[kept - 1].end) {
+      ranges[kept - 1].end = std::max(ranges[kept - 1].end, range.end);
+    } else {
+      ranges[kept++] = range;
+    }
+  }
+  ranges.resize(kept);
+}
+
+bool SettledSet::covers(SequenceRange range) const {
+  if (range.end <= floor_) return true;
+  auto after = std::upper_bound(
+      ranges_.begin(), ranges_.end(), range.begin,
+      [](Sequence seq, const SequenceRange& settled) { return seq < settled.begin; });
+  return after != ranges_.begin() && range.end <= std::prev(after)->end;
+}
+
+void SettledSet::add(std::span<const SequenceRange> fresh) {
+  if (fresh.empty()) return;
+  // Most often: the oldest messages go, nothing is settled above them.
+  if (ranges_.empty() && fresh.size() == 1 && fresh[0].begin <= floor_) {
+    floor_ = std::max(floor_, fresh[0].end);
+    return;
+  }
+  // Only ranges from the one that the first fresh range touches can change.
+  auto first = std::lower_bound(
+      ranges_.begin(), ranges_.end(), fresh[0].begin,
+      [](const SequenceRange& settled, Sequence seq) { return settled.end < seq; });
+  std::vector<SequenceRange> changed(first, ranges_.end());
+  ranges_.erase(first, ranges_.end());
+  const auto middle = static_cast<std::ptrdiff_t>(changed.size());
+  changed.insert(changed.end(), fresh.begin(), fresh.end());
+  std::inplace_merge(
+      changed.begin(), changed.begin() + middle, changed.end(),
+      [](const SequenceRange& a, const SequenceRange& b) { return a.begin < b.begin; });
+  normalize(changed);
+  ranges_.insert(ranges_.end(), changed.begin(), changed.end());
+
+  auto above = ranges_.begin();
+  for (; above != ranges_.end() && above->begin <= floor_; ++above) {
+    floor_ = std::max(floor_, above->end);
+  }
+  ranges_.erase(ranges_.begin(), above);
+}
+
+LaneState* LaneStates::find(LaneId lane) {
+  auto found = lanes_.find(lane);
+  return found == lanes_.end() ? nullptr : &found->second;
+}
+
+const LaneState* LaneStates::find(LaneId lane) const {
+  auto found = lanes_.find(lane);
+  return found == lanes_.end() ? nullptr : &found->second;
+}
+
+LaneState* LaneStates::obtain(LaneId lane) {
+  auto found = lanes_.find(lane);
+  if (found != lanes_.end()) return &found->second;
+  if (is_dropped(lane)) return nullptr;
+  LaneState& state = lanes_[lane];
+  state.id = lane;
+  return &state;
+}
+
+LaneState& LaneStates::restore(LaneState&& state) {
+  const LaneId id = state.id;
+  auto [at, is_new] = lanes_.try_emplace(id, std::move(state));
+  HARRIER_CHECK(is_new);
+  for (const LaneRun& run : at->second.runs)
+    ++runs_of_epoch_[run.epoch];
+  return at->second;
+}
+
+void LaneStates::add_block(LaneState& lane, const LaneRun& block) {
+  if (lane.runs.empty() || lane.runs.back().epoch != block.epoch) {
+    HARRIER_CHECK(lane.runs.empty() || lane.runs.back().epoch < block.epoch);
+    lane.runs.push_back(block);
+    ++runs_of_epoch_[block.epoch];
+  } else {
+    LaneRun& run = lane.runs.back();
+    run.last_seq = block.last_seq;
+    run.entries += block.entries;
+    run.bytes += block.bytes;
+  }
+  lane.next_put = std::max(lane.next_put, block.last_seq + 1);
+  lane.next_seq = std::max(lane.next_seq, block.last_seq + 1);
+  lane.changed = true;
+}
+
+void LaneStates::settle(LaneState& lane, std::span<const SequenceRange> fresh) {
+  lane.settled.add(fresh);
+  lane.next_seq = std::max(lane.next_seq, lane.settled.end());
+  lane.changed = true;
+  std::size_t gone = 0;
+  while (gone < lane.runs.size() && lane.runs[gone].last_seq < lane.settled.floor()) {
+    release(lane.runs[gone++]);
+  }
+  lane.runs.erase(lane.runs.begin(), lane.runs.begin() + static_cast<std::ptrdiff_t>(gone));
+}
+
+void LaneStates::drop(LaneId lane, Epoch current) {
+  auto found = lanes_.find(lane);
+  if (found != lanes_.end()) {
+    for (const LaneRun& run : found->second.runs)
+      release(run);
+    lanes_.erase(found);
+  }
+  dropped_[lane] = current;
+}
+
+void LaneStates::release_settled_runs(LaneState& lane) {
+  std::erase_if(lane.runs, [&](const LaneRun& run) {
+    if (!lane.settled.covers({run.first_seq, run.last_seq + 1})) return false;
+    release(run);
+    return true;
+  });
+}
+
+void LaneStates::release(const LaneRun& run) {
+  auto count = runs_of_epoch_.find(run.epoch);
+  HARRIER_CHECK(count != runs_of_epoch_.end());
+  if (--count->second > 0) return;
+  runs_of_epoch_.erase(count);
+  ++released_epochs_;
+}
+
+bool LaneStates::needs(Epoch first, Epoch last) const {
+  auto at = runs_of_epoch_.lower_bound(first);
+  return at != runs_of_epoch_.end() && at->first <= last;
+}
+
+void LaneStates::forget_dropped_before(Epoch oldest) {
+  std::erase_if(dropped_, [oldest](const auto& entry) { return entry.second < oldest; });
+}
+
+bool LaneStates::check_invariants() const {
+  std::map<Epoch, std::uint64_t> counted;
+  for (const auto& [id, lane] : lanes_) {
+    if (lane.id != id) return false;
+    if (lane.next_seq < lane.settled.end()) return false;
+    Sequence above = lane.settled.floor();
+    for (const SequenceRange& range : lane.settled.ranges()) {
+      if (range.begin <= above || range.end <= range.begin) return false;
+      above = range.end;
+    }
+    for (const LaneRun& run : lane.runs)
+      ++counted[run.epoch];
+  }
+  return counted == runs_of_epoch_;
+}
+
+}  // namespace harrier

@@ -1,0 +1,129 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "storage/keys.h"
+#include "storage/store.h"
+
+namespace harrier {
+
+// Sequences begin <= seq < end.
+struct SequenceRange {
+  Sequence begin = 0;
+  Sequence end = 0;
+
+  friend bool operator==(const SequenceRange&, const SequenceRange&) = default;
+};
+
+// Sorts, and joins what overlaps or touches.
+void normalize(std::vector<SequenceRange>& ranges);
+
+// Which sequences of a lane are settled: all below a floor, and disjoint ranges above it, one more
+// than there are old unacknowledged messages at most.
+class SettledSet {
+ public:
+  Sequence floor() const { return floor_; }
+
+  // Ascending, disjoint, not touching, all above floor().
+  std::span<const SequenceRange> ranges() const { return ranges_; }
+
+  bool contains(Sequence seq) const { return covers({seq, seq + 1}); }
+
+  bool covers(SequenceRange range) const;
+
+  // One past the highest settled sequence.
+  Sequence end() const { return ranges_.empty() ? floor_ : ranges_.back().end; }
+
+  // `fresh` must be normalized. O(fresh + ranges above the first of them).
+  void add(std::span<const SequenceRange> fresh);
+
+ private:
+  Sequence floor_ = 1;
+  std::vector<SequenceRange> ranges_;
+};
+
+// The blocks of one lane in one epoch.
+struct LaneRun {
+  Epoch epoch = 0;
+  Sequence first_seq = 0;
+  Sequence last_seq = 0;
+  std::uint64_t entries = 0;
+  std::uint64_t bytes = 0;
+
+  friend bool operator==(const LaneRun&, const LaneRun&) = default;
+};
+
+struct LaneState {
+  LaneId id;
+  SettledSet settled;
+  Sequence next_seq = 1;      // above everything put, settled or delivered
+  Sequence next_put = 1;      // one past the last put: what a later put skips counts as settled
+  Sequence delivered = 0;     // entries below may have been delivered
+  std::vector<LaneRun> runs;  // ascending epochs, those with unsettled entries
+  bool changed = false;       // since its last snapshot in qs
+
+  // Position among the lanes of the commit at hand; owned by the commit writer.
+  std::uint64_t commit = 0;
+  std::size_t work = 0;
+};
+
+// All lanes there are, and which epochs they still need. Belongs to the recovery, then to the
+// committer thread. Addresses of states are stable until the lane is dropped.
+class LaneStates {
+ public:
+  LaneState* find(LaneId lane);
+  const LaneState* find(LaneId lane) const;
+
+  // The state of `lane`, made if it is new. Null for a dropped lane.
+  LaneState* obtain(LaneId lane);
+
+  // Takes the state of a snapshot. Replaces nothing: the lane must be new.
+  LaneState& restore(LaneState&& state);
+
+  // A block of `lane` was written: `run` has one block's figures.
+  void add_block(LaneState& lane, const LaneRun& block);
+
+  // `fresh` must be normalized. Frees the leading runs that are wholly settled.
+  void settle(LaneState& lane, std::span<const SequenceRange> fresh);
+
+  void drop(LaneId lane, Epoch current);
+
+  bool is_dropped(LaneId lane) const { return dropped_.contains(lane); }
+
+  // Looks also at runs behind an old unsettled entry, which settle() does not.
+  void release_settled_runs(LaneState& lane);
+
+  // Whether some lane has an unsettled entry in an epoch from `first` to `last`.
+  bool needs(Epoch first, Epoch last) const;
+
+  // Epochs that lost their last entry since the last call of forget_released().
+  std::uint64_t released_epochs() const { return released_epochs_; }
+
+  void forget_released() { released_epochs_ = 0; }
+
+  // Dropped lanes are remembered for the filter until no file can hold them.
+  void forget_dropped_before(Epoch oldest);
+
+  const std::unordered_map<LaneId, LaneState>& all() const { return lanes_; }
+
+  std::unordered_map<LaneId, LaneState>& all() { return lanes_; }
+
+  const std::unordered_map<LaneId, Epoch>& dropped() const { return dropped_; }
+
+  // For tests: the counters agree with the lanes.
+  bool check_invariants() const;
+
+ private:
+  void release(const LaneRun& run);
+
+  std::unordered_map<LaneId, LaneState> lanes_;
+  std::unordered_map<LaneId, Epoch> dropped_;  // with the epoch they were dropped in
+  std::map<Epoch, std::uint64_t> runs_of_epoch_;
+  std::uint64_t released_epochs_ = 0;
+};
+
+}  // namespace harrier

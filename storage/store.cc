@@ -1,0 +1,58 @@
+#include "storage/store.h"
+
+#include <utility>
+
+namespace harrier {
+
+void StoreBatch::put(LaneId lane, Sequence seq, MessageRef message, Timestamp enqueued_at,
+                     Timestamp expires_at) {
+  bytes_ += message->footprint();
+  operations_.push_back({.kind = Operation::Kind::put,
+                         .lane = lane,
+                         .seq = seq,
+                         .message = std::move(message),
+                         .enqueued_at = enqueued_at,
+                         .expires_at = expires_at});
+}
+
+void StoreBatch::settle(LaneId lane, Sequence seq) {
+  operations_.push_back({.kind = Operation::Kind::settle, .lane = lane, .seq = seq});
+}
+
+void StoreBatch::settle_below(LaneId lane, Sequence floor) {
+  operations_.push_back({.kind = Operation::Kind::settle_below, .lane = lane, .seq = floor});
+}
+
+void StoreBatch::drop_lane(LaneId lane) {
+  operations_.push_back({.kind = Operation::Kind::drop_lane, .lane = lane});
+}
+
+void StoreBatch::delivered_below(LaneId lane, Sequence delivered) {
+  operations_.push_back({.kind = Operation::Kind::delivered_below, .lane = lane, .seq = delivered});
+}
+
+void StoreBatch::put_record(std::string key, std::string value) {
+  operations_.push_back(
+      {.kind = Operation::Kind::put_record, .record = static_cast<std::uint32_t>(records_.size())});
+  records_.push_back({std::move(key), std::move(value)});
+}
+
+void StoreBatch::delete_record(std::string key) {
+  operations_.push_back({.kind = Operation::Kind::delete_record,
+                         .record = static_cast<std::uint32_t>(records_.size())});
+  records_.push_back({std::move(key), {}});
+}
+
+void StoreBatch::join_group(GroupId group, std::uint32_t parts) {
+  groups_.push_back({group, parts});
+}
+
+void StoreBatch::clear() {
+  operations_.clear();
+  records_.clear();
+  groups_.clear();
+  bytes_ = 0;
+  sync_wanted_ = false;
+}
+
+}  // namespace harrier

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace harrier {
+
+// Where and how messages and definitions are kept.
+struct StoreConfig {
+  std::string data_dir = "data";  // created when absent; one broker at a time
+
+  // Octets of messages collected in memory before they become one file. The write-ahead log that
+  // recovery replays is about as long.
+  std::uint64_t write_buffer_bytes = 96ULL * 1024 * 1024;
+};
+
+}  // namespace harrier

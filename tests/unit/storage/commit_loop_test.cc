@@ -1,0 +1,347 @@
+#include "storage/commit_loop.h"
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "store_support.h"
+
+namespace harrier {
+
+namespace {
+
+using test::Durability;
+
+// Notes every call. Touched by the committer thread until the loop is stopped or gone.
+class FakeTarget final : public CommitTarget {
+ public:
+  Result<std::uint64_t, StoreError> write(std::span<StoreBatch> batches) override {
+    if (gate_closed.load()) {
+      writing.store(true);
+      writing.notify_all();
+      gate_closed.wait(true);
+    }
+    calls += 'w';
+    std::string commit;
+    for (const StoreBatch& batch : batches) {
+      for (const StoreBatch::Record& record : batch.records())
+        commit += record.key;
+    }
+    commits.push_back(commit);
+    if (fail_write) return fail(StoreError{StoreError::Kind::io, "write failed"});
+    if (!all_vanished) unsynced_ += 100;
+    return unsynced_;
+  }
+
+  Result<void, StoreError> sync() override {
+    calls += 's';
+    if (fail_sync) return fail(StoreError{StoreError::Kind::io, "sync failed"});
+    unsynced_ = 0;
+    return {};
+  }
+
+  Result<void, StoreError> tidy(bool idle) override {
+    calls += idle ? 'i' : 't';
+    return {};
+  }
+
+  Result<void, StoreError> close() override {
+    calls += 'c';
+    return {};
+  }
+
+  void close_gate() { gate_closed.store(true); }
+
+  void await_write() { writing.wait(false); }
+
+  void open_gate() {
+    gate_closed.store(false);
+    gate_closed.notify_all();
+  }
+
+  std::string calls;
+  std::vector<std::string> commits;
+  bool fail_write = false;
+  bool fail_sync = false;
+  bool all_vanished = false;
+  std::atomic<bool> gate_closed{false};
+  std::atomic<bool> writing{false};
+
+ private:
+  std::uint64_t unsynced_ = 0;
+};
+
+StoreBatch batch_of(std::string key, bool sync = true) {
+  StoreBatch batch;
+  batch.put_record(std::move(key), "");
+  if (sync) batch.want_sync();
+  return batch;
+}
+
+Ticket submit(CommitLoop& loop, SubmitterId id, StoreBatch batch) {
+  return loop.submit(id, batch);
+}
+
+// Waits for a group as long as it takes, however slow the machine.
+CommitLimits patient() {
+  CommitLimits limits;
+  limits.group_wait_max = std::chrono::hours(1);
+  return limits;
+}
+
+StoreBatch part_of(std::string key, std::uint64_t group, std::uint32_t parts) {
+  StoreBatch batch = batch_of(std::move(key));
+  batch.join_group(GroupId{group}, parts);
+  return batch;
+}
+
+}  // namespace
+
+TEST_SUITE("commit loop") {
+  TEST_CASE("a batch somebody waits for is written, synced and told") {
+    FakeTarget target;
+    Durability durability;
+    CommitLoop loop(target);
+    const SubmitterId id = loop.add_submitter(durability.listener());
+    CHECK(submit(loop, id, batch_of("a")) == 1);
+    durability.await(1);
+    loop.stop();
+    CHECK(target.calls == "wstc");
+    CHECK(durability.durable() == 1);
+    CHECK(durability.failures() == 0);
+  }
+
+  TEST_CASE("what arrives during a commit shares the next one") {
+    FakeTarget target;
+    Durability one;
+    Durability two;
+    CommitLoop loop(target);
+    const SubmitterId first = loop.add_submitter(one.listener());
+    const SubmitterId second = loop.add_submitter(two.listener());
+    target.close_gate();
+    submit(loop, first, batch_of("a"));
+    target.await_write();
+    submit(loop, second, batch_of("b"));
+    submit(loop, first, batch_of("c", false));
+    submit(loop, second, batch_of("d"));
+    target.open_gate();
+    two.await(2);
+    loop.stop();
+    CHECK(target.commits == std::vector<std::string>{"a", "bcd"});
+    CHECK(one.durable() == 2);
+  }
+
+  TEST_CASE("nobody waiting, a sync comes by itself") {
+    FakeTarget target;
+    Durability durability;
+    CommitLoop loop(target, {.unsynced_time_max = std::chrono::milliseconds(5)});
+    const SubmitterId id = loop.add_submitter(durability.listener());
+    submit(loop, id, batch_of("a", false));
+    durability.await(1);
+    loop.stop();
+    CHECK(target.calls == "wstc");
+  }
+
+  TEST_CASE("much unsynced is synced without waiting") {
+    FakeTarget target;
+    Durability durability;
+    CommitLoop loop(target,
+                    {.unsynced_bytes_max = 50, .unsynced_time_max = std::chrono::minutes(10)});
+    const SubmitterId id = loop.add_submitter(durability.listener());
+    submit(loop, id, batch_of("a", false));
+    durability.await(1);
+    loop.stop();
+    CHECK(target.calls == "wstc");
+  }
+
+  TEST_CASE("a commit of which nothing had to be written needs no sync") {
+    FakeTarget target;
+    target.all_vanished = true;
+    Durability durability;
+    CommitLoop loop(target);
+    const SubmitterId id = loop.add_submitter(durability.listener());
+    submit(loop, id, batch_of("a"));
+    durability.await(1);
+    loop.stop();
+    CHECK(target.calls == "wtc");
+  }
+
+  TEST_CASE("a commit is limited, a batch is never split") {
+    FakeTarget target;
+    Durability durability;
+    CommitLoop loop(target, {.operations_max = 2});
+    const SubmitterId id = loop.add_submitter(durability.listener());
+    target.close_gate();
+    submit(loop, id, batch_of("a"));
+    target.await_write();
+    StoreBatch large = batch_of("b");
+    large.put_record("c", "");
+    large.put_record("d", "");
+    submit(loop, id, std::move(large));
+    submit(loop, id, batch_of("e"));
+    submit(loop, id, batch_of("f"));
+    submit(loop, id, batch_of("g"));
+    target.open_gate();
+    durability.await(5);
+    loop.stop();
+    CHECK(target.commits == std::vector<std::string>{"a", "bcd", "ef", "g"});
+  }
+
+  TEST_CASE("submit gives a cleared batch back") {
+    FakeTarget target;
+    CommitLoop loop(target);
+    const SubmitterId id = loop.add_submitter({});
+    StoreBatch batch = part_of("a", 1, 1);
+    loop.submit(id, batch);
+    CHECK(batch.empty());
+    CHECK_FALSE(batch.sync_wanted());
+    CHECK(batch.records().empty());
+    CHECK(batch.bytes() == 0);
+  }
+
+  TEST_CASE("stop writes what was submitted and may be called again") {
+    FakeTarget target;
+    Durability durability;
+    CommitLoop loop(target);
+    const SubmitterId id = loop.add_submitter(durability.listener());
+    for (const char* key : {"a", "b", "c"})
+      submit(loop, id, batch_of(key, false));
+    loop.stop();
+    loop.stop();
+    CHECK(durability.durable() == 3);
+    CHECK(target.calls.ends_with("stc"));
+    CHECK(target.calls.find('c') == target.calls.size() - 1);
+  }
+
+  TEST_CASE("stop without any batch still leaves the mark") {
+    FakeTarget target;
+    CommitLoop loop(target);
+    loop.stop();
+    CHECK(target.calls == "c");
+  }
+
+  TEST_CASE("without stop no mark is left") {
+    FakeTarget target;
+    Durability durability;
+    {
+      CommitLoop loop(target);
+      const SubmitterId id = loop.add_submitter(durability.listener());
+      submit(loop, id, batch_of("a"));
+      durability.await(1);
+    }
+    CHECK(target.calls.find('c') == std::string::npos);
+  }
+}
+
+TEST_SUITE("commit loop groups") {
+  TEST_CASE("a part waits for the others, and so does all that came after it") {
+    FakeTarget target;
+    Durability one;
+    Durability two;
+    CommitLoop loop(target, patient());
+    const SubmitterId first = loop.add_submitter(one.listener());
+    const SubmitterId second = loop.add_submitter(two.listener());
+    submit(loop, first, batch_of("a"));
+    one.await(1);
+    submit(loop, first, part_of("b", 7, 2));
+    submit(loop, first, batch_of("c"));
+    submit(loop, second, part_of("d", 7, 2));
+    two.await(1);
+    loop.stop();
+    CHECK(target.commits == std::vector<std::string>{"a", "bcd"});
+  }
+
+  TEST_CASE("chained groups become durable together") {
+    FakeTarget target;
+    Durability one;
+    Durability two;
+    CommitLoop loop(target, patient());
+    const SubmitterId first = loop.add_submitter(one.listener());
+    const SubmitterId second = loop.add_submitter(two.listener());
+    submit(loop, first, part_of("a", 1, 2));
+    StoreBatch both = part_of("b", 1, 2);
+    both.join_group(GroupId{2}, 3);
+    submit(loop, second, std::move(both));
+    submit(loop, first, part_of("c", 2, 3));
+    submit(loop, second, part_of("d", 2, 3));
+    two.await(2);
+    loop.stop();
+    CHECK(target.commits == std::vector<std::string>{"abcd"});
+  }
+
+  TEST_CASE("what precedes an incomplete group is not held back") {
+    FakeTarget target;
+    Durability durability;
+    CommitLoop loop(target, patient());
+    const SubmitterId id = loop.add_submitter(durability.listener());
+    target.close_gate();
+    submit(loop, id, batch_of("a"));
+    target.await_write();
+    submit(loop, id, batch_of("b"));
+    submit(loop, id, part_of("c", 1, 2));
+    target.open_gate();
+    durability.await(2);
+    CHECK(durability.durable() == 2);
+    loop.stop();
+    // At the end nothing more can come for it.
+    CHECK(target.commits == std::vector<std::string>{"a", "b", "c"});
+    CHECK(durability.durable() == 3);
+  }
+
+  TEST_CASE("groups that overlap without end do not hold commits back for ever") {
+    FakeTarget target;
+    Durability one;
+    Durability two;
+    CommitLimits limits;
+    limits.group_wait_max = std::chrono::milliseconds(0);
+    CommitLoop loop(target, limits);
+    const SubmitterId first = loop.add_submitter(one.listener());
+    const SubmitterId second = loop.add_submitter(two.listener());
+    // After each batch one group is open; the last is never completed.
+    submit(loop, first, part_of("a", 1, 2));
+    for (std::uint64_t group = 1; group < 20; ++group) {
+      StoreBatch both = part_of("b", group, 2);
+      both.join_group(GroupId{group + 1}, 2);
+      if (group % 2 == 1) {
+        submit(loop, second, std::move(both));
+      } else {
+        submit(loop, first, std::move(both));
+      }
+    }
+    one.await(1);
+    two.await(1);
+    loop.stop();
+    CHECK(one.durable() >= 1);
+    CHECK(two.durable() >= 1);
+  }
+}
+
+TEST_SUITE("commit loop failures") {
+  TEST_CASE("after a failed write or sync nothing is confirmed and everybody hears it once") {
+    for (const bool write_fails : {true, false}) {
+      CAPTURE(write_fails);
+      FakeTarget target;
+      target.fail_write = write_fails;
+      target.fail_sync = !write_fails;
+      Durability one;
+      Durability two;
+      CommitLoop loop(target);
+      const SubmitterId first = loop.add_submitter(one.listener());
+      const SubmitterId second = loop.add_submitter(two.listener());
+      submit(loop, first, batch_of("a"));
+      one.await(1);
+      two.await(1);
+      submit(loop, second, batch_of("b"));
+      loop.stop();
+      CHECK(target.calls == (write_fails ? "w" : "ws"));
+      for (const Durability* durability : {&one, &two}) {
+        CHECK(durability->durable() == 0);
+        CHECK(durability->failures() == 1);
+      }
+    }
+  }
+}
+
+}  // namespace harrier

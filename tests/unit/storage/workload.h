@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "store_support.h"
+
+namespace harrier::test {
+
+// The record "progress" of a store, 0 if there is none.
+std::uint64_t progress_of(const Content& content);
+
+// Random batches as a broker might make them. The same seed and start give the same batches.
+class Workload {
+ public:
+  static constexpr std::uint32_t kLanes = 12;
+
+  // Goes on from what a store recovered.
+  Workload(std::uint64_t seed, const Content& start, std::uint32_t first_lane);
+
+  // One batch. Counts in the record "progress" how many there were, over all workloads of a store.
+  StoreBatch next();
+
+  std::vector<LaneId> lanes() const;
+
+  // A dropped lane is replaced by this one.
+  std::uint32_t next_lane() const { return next_lane_; }
+
+ private:
+  struct Lane {
+    Sequence next_seq = 1;
+    std::vector<Sequence> live;
+  };
+
+  void put(StoreBatch& batch);
+  void settle(StoreBatch& batch);
+  void record(StoreBatch& batch);
+  Lane& pick(LaneId& id);
+
+  std::uint64_t below(std::uint64_t n) { return random_() % n; }
+
+  std::mt19937_64 random_;
+  std::map<std::uint32_t, Lane> lanes_;
+  std::uint32_t next_lane_;
+  std::uint64_t progress_;
+};
+
+}  // namespace harrier::test
