@@ -118,10 +118,8 @@ void CommitWriter::record(const StoreBatch& batch, const StoreBatch::Operation& 
       record_put(operation);
       break;
     case Kind::settle:
-      record_settle(operation.lane, {operation.seq, operation.seq + 1});
-      break;
-    case Kind::settle_below:
-      record_settle(operation.lane, {0, operation.seq});
+    case Kind::settle_range:
+      record_settle(operation.lane, {operation.seq, operation.end});
       break;
     case Kind::drop_lane:
       drop(operation.lane);

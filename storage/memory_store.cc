@@ -16,6 +16,7 @@ struct MemoryStore::State {
     MessageRef message;
     Timestamp enqueued_at;
     Timestamp expires_at;
+    std::uint64_t run;  // of the store in which it was put
   };
 
   struct Lane {
@@ -32,6 +33,11 @@ struct MemoryStore::State {
     bool failed = false;
   };
 
+  struct PendingRead {
+    PageRequest request;
+    PageReader done;
+  };
+
   struct Submitted {
     SubmitterId submitter;
     Ticket ticket;
@@ -45,11 +51,20 @@ struct MemoryStore::State {
 
   std::vector<Submitter> submitters;
   std::deque<Submitted> volatile_batches;
+  std::deque<PendingRead> reads;  // wait for the batches before them
   std::unordered_map<GroupId, std::uint32_t> parts_submitted;
   std::optional<StoreError> failure;
+  std::uint64_t run = 1;
   bool held = false;
   bool stopped = false;
 
+  bool has_expired(const Entry& entry) const {
+    return !entry.message->persistent() && entry.run != run;
+  }
+
+  StoredEntry stored(LaneId lane, Sequence seq, const Entry& entry) const;
+  LanePage page(const PageRequest& request) const;
+  void read_pages();
   void make_durable();
   bool groups_complete(const StoreBatch& batch) const;
   void apply(const StoreBatch& batch);
@@ -79,7 +94,12 @@ Result<std::vector<RecoveredLane>, StoreError> MemoryStore::recover_lanes(
     auto found = state_->lanes.find(lane);
     State::Lane& home = kept[lane];
     if (found != state_->lanes.end()) home = std::move(found->second);
-    recovered.push_back({lane, home.next_seq});
+    RecoveredLane& left = recovered.emplace_back();
+    left.lane = lane;
+    left.first_seq = left.next_seq = home.next_seq;
+    if (!home.entries.empty()) left.first_seq = home.entries.begin()->first;
+    for (const auto& [seq, entry] : home.entries)
+      left.tally += tally_of(*entry.message);
   }
   state_->lanes = std::move(kept);
   return recovered;
@@ -88,12 +108,7 @@ Result<std::vector<RecoveredLane>, StoreError> MemoryStore::recover_lanes(
 Result<void, StoreError> MemoryStore::scan_entries(const EntryVisitor& visit) {
   for (const auto& [lane, home] : state_->lanes) {
     for (const auto& [seq, entry] : home.entries) {
-      visit({.lane = lane,
-             .seq = seq,
-             .message = entry.message,
-             .enqueued_at = entry.enqueued_at,
-             .expires_at = entry.expires_at,
-             .redelivered = seq < home.delivered});
+      if (entry.message->persistent()) visit(state_->stored(lane, seq, entry));
     }
   }
   return {};
@@ -121,6 +136,12 @@ Ticket MemoryStore::submit(SubmitterId submitter, StoreBatch& batch) {
   return ticket;
 }
 
+void MemoryStore::read(const PageRequest& request, PageReader done) {
+  HARRIER_CHECK(request.from < request.end);
+  state_->reads.push_back({request, std::move(done)});
+  if (!state_->held) state_->read_pages();
+}
+
 void MemoryStore::stop() {
   if (state_->stopped) return;
   if (!state_->failure) release();
@@ -134,11 +155,13 @@ void MemoryStore::hold() {
 void MemoryStore::release() {
   state_->held = false;
   state_->make_durable();
+  state_->read_pages();
 }
 
 void MemoryStore::crash() {
   state_->volatile_batches.clear();
   state_->parts_submitted.clear();
+  state_->reads.clear();
 }
 
 void MemoryStore::fail_with(StoreError error) {
@@ -151,6 +174,7 @@ void MemoryStore::reopen() {
   for (auto& [lane, home] : state_->lanes) {
     if (!clean) home.delivered = home.next_seq;
   }
+  ++state_->run;
   state_->submitters.clear();
   state_->failure.reset();
   state_->held = false;
@@ -204,21 +228,17 @@ void MemoryStore::State::apply(const StoreBatch& batch, const StoreBatch::Operat
   switch (operation.kind) {
     case Kind::put: {
       Lane& lane = lanes[operation.lane];
-      lane.entries[operation.seq] = {operation.message, operation.enqueued_at,
-                                     operation.expires_at};
+      lane.entries[operation.seq] = {operation.message, operation.enqueued_at, operation.expires_at,
+                                     run};
       lane.next_seq = std::max(lane.next_seq, operation.seq + 1);
       break;
     }
-    case Kind::settle: {
+    case Kind::settle:
+    case Kind::settle_range: {
       Lane& lane = lanes[operation.lane];
-      lane.entries.erase(operation.seq);
-      lane.next_seq = std::max(lane.next_seq, operation.seq + 1);
-      break;
-    }
-    case Kind::settle_below: {
-      Lane& lane = lanes[operation.lane];
-      lane.entries.erase(lane.entries.begin(), lane.entries.lower_bound(operation.seq));
-      lane.next_seq = std::max(lane.next_seq, operation.seq);
+      lane.entries.erase(lane.entries.lower_bound(operation.seq),
+                         lane.entries.lower_bound(operation.end));
+      lane.next_seq = std::max(lane.next_seq, operation.end);
       break;
     }
     case Kind::drop_lane:
@@ -239,6 +259,44 @@ void MemoryStore::State::apply(const StoreBatch& batch, const StoreBatch::Operat
     case Kind::delete_record:
       records.erase(batch.records()[operation.record].key);
       break;
+  }
+}
+
+StoredEntry MemoryStore::State::stored(LaneId lane, Sequence seq, const Entry& entry) const {
+  return {.lane = lane,
+          .seq = seq,
+          .message = entry.message,
+          .enqueued_at = entry.enqueued_at,
+          .expires_at = entry.expires_at,
+          .redelivered = seq < lanes.at(lane).delivered};
+}
+
+LanePage MemoryStore::State::page(const PageRequest& request) const {
+  LanePage page;
+  page.next = request.end;
+  const auto found = lanes.find(request.lane);
+  if (found == lanes.end()) return page;
+  const auto& entries = found->second.entries;
+  std::size_t bytes = 0;
+  for (auto it = entries.lower_bound(request.from); it != entries.end() && it->first < request.end;
+       ++it) {
+    if (has_expired(it->second)) continue;
+    if (!page.entries.empty() && bytes >= request.bytes_max) {
+      page.next = it->first;
+      break;
+    }
+    bytes += it->second.message->footprint();
+    page.entries.push_back(stored(request.lane, it->first, it->second));
+  }
+  return page;
+}
+
+// Taken first: a reader may read again.
+void MemoryStore::State::read_pages() {
+  while (!reads.empty() && !failure) {
+    PendingRead read = std::move(reads.front());
+    reads.pop_front();
+    read.done(page(read.request));
   }
 }
 

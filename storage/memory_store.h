@@ -23,9 +23,11 @@ class MemoryStore final : public Store {
   Result<void, StoreError> scan_entries(const EntryVisitor& visit) override;
   SubmitterId add_submitter(StoreListener listener) override;
   Ticket submit(SubmitterId submitter, StoreBatch& batch) override;
+  void read(const PageRequest& request, PageReader done) override;
   void stop() override;
 
-  // From now on batches stay volatile until release(); crash() drops the held ones.
+  // From now on batches stay volatile until release(), and pages are read then; crash() drops the
+  // held ones.
   void hold();
   void release();
   void crash();

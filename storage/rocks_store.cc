@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/assert.h"
 #include "base/log.h"
 #include "storage/commit_loop.h"
 #include "storage/commit_writer.h"
@@ -61,7 +62,9 @@ class RocksStore final : public Store {
     lanes.reserve(live.size());
     for (const LaneId id : live) {
       const LaneState* lane = writer_->lanes().find(id);
-      lanes.push_back({id, lane == nullptr ? Sequence{1} : lane->next_seq});
+      RecoveredLane& recovered = lanes.emplace_back();
+      recovered.lane = id;
+      if (lane != nullptr) recovered.next_seq = lane->next_seq;
     }
     return lanes;
   }
@@ -77,6 +80,8 @@ class RocksStore final : public Store {
   Ticket submit(SubmitterId submitter, StoreBatch& batch) override {
     return loop_->submit(submitter, batch);
   }
+
+  void read(const PageRequest&, PageReader) override { HARRIER_CHECK(false); }
 
   void stop() override { loop_->stop(); }
 

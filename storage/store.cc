@@ -15,12 +15,17 @@ void StoreBatch::put(LaneId lane, Sequence seq, MessageRef message, Timestamp en
                          .expires_at = expires_at});
 }
 
-void StoreBatch::settle(LaneId lane, Sequence seq) {
-  operations_.push_back({.kind = Operation::Kind::settle, .lane = lane, .seq = seq});
+void StoreBatch::settle(LaneId lane, Sequence seq, Tally was) {
+  operations_.push_back(
+      {.kind = Operation::Kind::settle, .lane = lane, .seq = seq, .end = seq + 1, .tally = was});
 }
 
-void StoreBatch::settle_below(LaneId lane, Sequence floor) {
-  operations_.push_back({.kind = Operation::Kind::settle_below, .lane = lane, .seq = floor});
+void StoreBatch::settle_range(LaneId lane, Sequence begin, Sequence end, Tally were) {
+  operations_.push_back({.kind = Operation::Kind::settle_range,
+                         .lane = lane,
+                         .seq = begin,
+                         .end = end,
+                         .tally = were});
 }
 
 void StoreBatch::drop_lane(LaneId lane) {

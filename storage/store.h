@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,11 +12,12 @@
 #include "base/message.h"
 #include "base/result.h"
 #include "base/strong_id.h"
+#include "base/task.h"
 
 namespace harrier {
 
-// One priority level of one durable queue, the unit in which the store orders messages. Allocated
-// by the broker, never reused.
+// One priority level of one queue, the unit in which the store orders messages. Allocated by the
+// broker, never reused.
 using LaneId = StrongId<struct LaneTag, std::uint32_t>;
 
 // Place of a message in its lane: dense at enqueue, starts at 1, never reused.
@@ -23,6 +25,32 @@ using Sequence = std::uint64_t;
 
 // A time that is not there: expires_at of a message without a TTL.
 inline constexpr Timestamp kNoTime{};
+
+// How many persistent entries of a lane, and the octets of their bodies. Transient entries, which a
+// restart forgets, are not counted.
+struct Tally {
+  std::uint64_t entries = 0;
+  std::uint64_t bytes = 0;
+
+  Tally& operator+=(const Tally& other) {
+    entries += other.entries;
+    bytes += other.bytes;
+    return *this;
+  }
+
+  Tally& operator-=(const Tally& other) {
+    entries -= other.entries;
+    bytes -= other.bytes;
+    return *this;
+  }
+
+  friend bool operator==(const Tally&, const Tally&) = default;
+};
+
+// What a put of `message` adds.
+inline Tally tally_of(const Message& message) {
+  return message.persistent() ? Tally{1, message.body().size()} : Tally{};
+}
 
 // Position of a batch among the batches of one submitter. Starts at 1; 0 means "nothing yet".
 using Ticket = std::uint64_t;
@@ -48,16 +76,18 @@ struct StoreError {
 // all. Owned by one thread at a time: the shard records, then hands it to Store::submit.
 class StoreBatch {
  public:
-  // A persistent message entered a durable queue. `message` is shared until the batch is written.
-  // The sequences of a lane ascend from put to put; those left out in between (transient messages)
-  // count as settled and need no settle().
+  // A message entered a queue, or was paged out. `message` is shared until the batch is written. A
+  // transient one is kept for reading back in this run of the store only. The sequences of a lane
+  // ascend from put to put; those left out in between count as settled and need no settle().
   void put(LaneId lane, Sequence seq, MessageRef message, Timestamp enqueued_at,
            Timestamp expires_at);
-  // The entry left its queue for good. If its put is not written yet, neither ever will be.
-  // Sequences of entries that were never put are allowed.
-  void settle(LaneId lane, Sequence seq);
-  // Every entry below `floor` left.
-  void settle_below(LaneId lane, Sequence floor);
+  // The entry left its queue for good; `was` is what its put had added. If the put is not written
+  // yet, neither ever will be. Sequences of entries that were never put are allowed, with an empty
+  // tally.
+  void settle(LaneId lane, Sequence seq, Tally was);
+  // All entries from `begin` up to but not including `end` left; `were` is what their puts had
+  // added, less what was settled before.
+  void settle_range(LaneId lane, Sequence begin, Sequence end, Tally were);
   // The queue is gone with all its entries. Its id never comes back: later operations on it are
   // ignored.
   void drop_lane(LaneId lane);
@@ -87,7 +117,7 @@ class StoreBatch {
     enum class Kind : std::uint8_t {
       put,
       settle,
-      settle_below,
+      settle_range,
       drop_lane,
       delivered_below,
       put_record,
@@ -99,6 +129,8 @@ class StoreBatch {
     MessageRef message{};
     Timestamp enqueued_at{};
     Timestamp expires_at{};
+    Sequence end = 0;          // of settle_range
+    Tally tally{};             // of settle and settle_range
     std::uint32_t record = 0;  // index into records(), of put_record and delete_record
   };
 
@@ -127,22 +159,45 @@ class StoreBatch {
   bool sync_wanted_ = false;
 };
 
-// A stored entry as it comes back after a restart.
-struct RecoveredEntry {
+// An entry as it comes back from the store.
+struct StoredEntry {
   LaneId lane;
-  Sequence seq;
+  Sequence seq = 0;
   MessageRef message;
   Timestamp enqueued_at;
   Timestamp expires_at;
-  bool redelivered;  // may have been delivered before the restart
+  bool redelivered = false;  // may have been delivered before the last start
 };
 
-// Sequences a recovered lane must go on from. `next_seq` is above everything put, settled or
-// delivered that left a trace, also where nothing is left of the entries. Only entries settled
-// before they were ever written leave none; after a crash their sequences may be given out again.
+// A lane as the last run of the store left it.
 struct RecoveredLane {
   LaneId lane;
+  // No entry below is left.
+  Sequence first_seq = 1;
+  // To go on from. Above everything put, settled or delivered that left a trace, also where nothing
+  // is left of the entries. Only entries settled before they were ever written leave none; after a
+  // crash their sequences may be given out again.
   Sequence next_seq = 1;
+  // What is left in it.
+  Tally tally;
+};
+
+// Which part of a lane to read back.
+struct PageRequest {
+  LaneId lane;
+  Sequence from = 0;
+  Sequence end = 0;                 // above `from`; not looked at itself
+  std::size_t bytes_max = 1 << 20;  // of memory for the messages, about; at least one entry comes
+};
+
+// Part of a lane that was read back.
+struct LanePage {
+  std::vector<StoredEntry> entries;  // ascending
+  // Everything from the request's `from` up to here that is not among the entries is settled, or
+  // transient and from before the last start. The request's `end` when all was read.
+  Sequence next = 0;
+  // The entry at or behind `next` cannot be read: the store is damaged there.
+  std::optional<StoreError> damage;
 };
 
 // Where a submitter hears that its batches are durable. Both run on the store's own thread (on the
@@ -169,9 +224,10 @@ class Store {
   // Keeps only these lanes; entries of any other are removed. Returns where each goes on.
   virtual Result<std::vector<RecoveredLane>, StoreError> recover_lanes(
       const std::vector<LaneId>& live) = 0;
-  // Visits every unsettled entry of the lanes named to recover_lanes: ascending within a lane, the
-  // lanes interleaved. Reads the whole backlog, one pass in disk order.
-  using EntryVisitor = std::function<void(RecoveredEntry&&)>;
+  // Visits every unsettled persistent entry of the lanes named to recover_lanes: ascending within a
+  // lane, the lanes interleaved. Reads the whole backlog, one pass in disk order: for checks and
+  // tests, a broker reads pages.
+  using EntryVisitor = std::function<void(StoredEntry&&)>;
   virtual Result<void, StoreError> scan_entries(const EntryVisitor& visit) = 0;
 
   // After the scans and before the first submit of any submitter.
@@ -181,6 +237,13 @@ class Store {
   // ticket. Thread safe between submitters; batches of one submitter become durable in order, and
   // batches of different submitters in the order of their submit calls.
   virtual Ticket submit(SubmitterId submitter, StoreBatch& batch) = 0;
+
+  // Reads entries of a lane back, as they are after every batch that was submitted before this
+  // call. `done` runs on a thread of the store (in the memory store on the calling one, maybe
+  // within this call) and must not block; it never runs when the store stops or fails first.
+  // Entries the caller settles meanwhile may come or not. Thread safe.
+  using PageReader = UniqueFunction<void(LanePage&&)>;
+  virtual void read(const PageRequest& request, PageReader done) = 0;
 
   // Writes and syncs everything submitted, leaves the clean-stop mark. Idempotent. No submit may
   // come after it. A store destroyed without it is like one whose process was killed.

@@ -14,7 +14,7 @@ Queue::Queue(QueueHandle& handle, StoreBatch& batch) : handle_(handle), batch_(b
 
 Queue::~Queue() = default;
 
-void Queue::recover(RecoveredEntry&& recovered) {
+void Queue::recover(StoredEntry&& recovered) {
   entries_.skip_to(recovered.seq);
   if (ready_count_ == 0) fresh_ = recovered.seq;
   ++ready_count_;

@@ -43,7 +43,7 @@ class Queue {
   const QueueDefinition& definition() const { return handle_.definition(); }
 
   // Start-up only: the entries in ascending order, then where sequences go on.
-  void recover(RecoveredEntry&& entry);
+  void recover(StoredEntry&& entry);
   void continue_from(Sequence next_seq);
 
   // Appends and hands out what it can.

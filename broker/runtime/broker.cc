@@ -161,7 +161,7 @@ class Broker::Recovery {
     const auto recovered = store_.recover_lanes(lanes);
     if (!recovered) return fail(recovered.error());
     std::size_t messages = 0;
-    auto done = store_.scan_entries([&](RecoveredEntry&& entry) {
+    auto done = store_.scan_entries([&](StoredEntry&& entry) {
       Queue* queue = queue_of(entry.lane);
       if (queue == nullptr) return;
       ++messages;

@@ -105,7 +105,7 @@ class Broker {
 
   std::uint64_t scan() {
     std::uint64_t count = 0;
-    if (!store_->scan_entries([&](RecoveredEntry&&) { ++count; })) std::abort();
+    if (!store_->scan_entries([&](StoredEntry&&) { ++count; })) std::abort();
     return count;
   }
 

@@ -152,7 +152,7 @@ class RandomRun {
     if (!durable_) return;
     QueueBench again(durable_queue());
     for (const Sequence seq : stored_) {
-      RecoveredEntry entry{};
+      StoredEntry entry{};
       entry.seq = seq;
       entry.message = messages_.at(seq);
       again.queue.recover(std::move(entry));

@@ -50,7 +50,7 @@ Bodies take_recorded(QueueBench& bench) {
 }
 
 void recover(QueueBench& bench, Sequence seq, std::string_view body, bool redelivered = false) {
-  RecoveredEntry entry{};
+  StoredEntry entry{};
   entry.lane = kLane;
   entry.seq = seq;
   entry.message = persistent(body);

@@ -77,7 +77,7 @@ TEST_SUITE("Several shards: publishing") {
         for (int i = 0; i < turns; ++i)
           node.turn(static_cast<ShardIndex>((at + 1 + i) % 3));
         std::size_t stored = 0;
-        REQUIRE(node.store.scan_entries([&stored](RecoveredEntry&&) { ++stored; }));
+        REQUIRE(node.store.scan_entries([&stored](StoredEntry&&) { ++stored; }));
         CHECK((stored == 0 || stored == 3));
         if (turns >= 2) CHECK(stored == 3);
         node.run();
@@ -158,7 +158,7 @@ TEST_SUITE("Several shards: settling") {
       client->publish(name, "m", true);
     client->ack(2, true);
     std::size_t stored = 0;
-    REQUIRE(node.store.scan_entries([&stored](RecoveredEntry&&) { ++stored; }));
+    REQUIRE(node.store.scan_entries([&stored](StoredEntry&&) { ++stored; }));
     CHECK(stored == 1);
   }
 
@@ -235,7 +235,7 @@ TEST_SUITE("Several shards: transactions") {
     CHECK(client->take_names() == Names{"tx.commit-ok"});
     Names stored;
     REQUIRE(node.store.scan_entries(
-        [&stored](RecoveredEntry&& entry) { stored.emplace_back(entry.message->body()); }));
+        [&stored](StoredEntry&& entry) { stored.emplace_back(entry.message->body()); }));
     CHECK(stored == Names{"to"});
   }
 
@@ -299,11 +299,11 @@ TEST_SUITE("Several shards: deletion") {
     node.turn(0);  // asks the queue's shard to close it
     node.turn(1);  // closes it; control has not decided yet
     std::size_t stored = 0;
-    REQUIRE(node.store.scan_entries([&stored](RecoveredEntry&&) { ++stored; }));
+    REQUIRE(node.store.scan_entries([&stored](StoredEntry&&) { ++stored; }));
     CHECK(stored == 1);
     node.run();
     stored = 0;
-    REQUIRE(node.store.scan_entries([&stored](RecoveredEntry&&) { ++stored; }));
+    REQUIRE(node.store.scan_entries([&stored](StoredEntry&&) { ++stored; }));
     CHECK(stored == 0);
   }
 

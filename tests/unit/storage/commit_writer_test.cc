@@ -48,7 +48,7 @@ struct Bench {
   std::vector<Sequence> stored(LaneId lane) const {
     std::vector<Sequence> found;
     const RecoveredStore store = recovered();
-    CHECK(scan_blocks(database->columns(), store.lanes, [&](RecoveredEntry&& entry) {
+    CHECK(scan_blocks(database->columns(), store.lanes, [&](StoredEntry&& entry) {
             if (entry.lane == lane) found.push_back(entry.seq);
           }).has_value());
     return found;

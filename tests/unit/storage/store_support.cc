@@ -75,7 +75,7 @@ Content read_all(Store& store, const std::vector<LaneId>& live) {
   for (const RecoveredLane& lane : *lanes)
     content.next_seq[lane.lane.value] = lane.next_seq;
   std::map<std::uint32_t, Sequence> last;
-  const auto scanned = store.scan_entries([&](RecoveredEntry&& entry) {
+  const auto scanned = store.scan_entries([&](StoredEntry&& entry) {
     const Message& m = *entry.message;
     Sequence& previous = last[entry.lane.value];
     if (entry.seq <= previous) content.ascending = false;
