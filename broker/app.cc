@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "broker/auth/internal_store.h"
+#include "broker/runtime/system_resources.h"
 #include "storage/rocks_store.h"
 
 namespace harrier {
@@ -59,7 +60,8 @@ Result<void, std::string> App::start() {
   if (!store) return fail(store.error().detail);
   store_ = std::move(*store);
 
-  broker_ = std::make_unique<Broker>(choose_shards(config_.runtime), clock_, *store_, end_process);
+  broker_ = std::make_unique<Broker>(choose_shards(config_.runtime), clock_, *store_, end_process,
+                                     config_.runtime.queue_memory_bytes);
   if (auto recovered = broker_->recover(config_.auth.default_vhost); !recovered) {
     return fail(recovered.error().detail);
   }
@@ -72,6 +74,7 @@ Result<void, std::string> App::start() {
     store_->stop();  // nothing was delivered: the stop before this start counts as clean
     return opened;
   }
+  watch_resources();
   listener_->start();
   for (auto& server : servers_)
     server->start();
@@ -90,6 +93,28 @@ void App::start_shards() {
     all.push_back(sessions.get());
   for (auto& sessions : sessions_)
     sessions->introduce(all);
+}
+
+void App::watch_resources() {
+  constexpr std::uint64_t kMB = 1'000'000;
+  constexpr std::uint64_t kTightPart = 4;
+  const std::uint64_t available = memory_available_to_us();
+  const std::string& data_dir = config_.store.data_dir;
+  const ResourceLimits limits =
+      resolve(config_.runtime.resources, available, disk_space(data_dir).total_bytes);
+  const std::uint64_t queues = config_.runtime.queue_memory_bytes / broker_->shard_count();
+  kLog.info("publishers are blocked above {} MB of memory (of {} MB) and below {} MB of free disk",
+            limits.memory_bytes / kMB, available / kMB, limits.disk_free_bytes / kMB);
+  const auto on_change = [this, queues](const Alarms& alarms, bool memory_is_tight) {
+    const std::uint64_t budget = memory_is_tight ? queues / kTightPart : queues;
+    for (auto& server : servers_) {
+      server->post([&shard = *server, alarms, budget] {
+        shard.sessions().set_alarms(alarms);
+        shard.shard().memory().set_budget(budget);
+      });
+    }
+  };
+  watcher_ = std::make_unique<ResourceWatcher>(limits, data_dir, on_change);
 }
 
 void App::on_every_shard(const std::function<void(ShardServer&)>& task) {
@@ -119,6 +144,7 @@ void App::close_connections() {
 void App::stop() {
   if (!std::exchange(running_, false)) return;
   listener_->stop();
+  watcher_.reset();
   close_connections();
   on_every_shard([](ShardServer& server) {
     for (const auto& [id, queue] : server.shard().queues())

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "broker/auth/access.h"
 #include "broker/config/config.h"
+#include "broker/resource_watcher.h"
 #include "broker/runtime/broker.h"
 #include "broker/session/listener.h"
 #include "broker/session/sessions.h"
@@ -37,6 +38,7 @@ class App {
 
  private:
   void start_shards();
+  void watch_resources();
   void close_connections();
   // Runs `task` once on every shard, in a turn, and waits.
   void on_every_shard(const std::function<void(ShardServer&)>& task);
@@ -49,6 +51,7 @@ class App {
   std::vector<std::unique_ptr<Sessions>> sessions_;
   std::vector<std::unique_ptr<ShardServer>> servers_;
   std::unique_ptr<Listener> listener_;
+  std::unique_ptr<ResourceWatcher> watcher_;
   bool running_ = false;
 };
 

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "broker/config/resource_keys.h"
 #include "broker/config/value_syntax.h"
 #include "broker/config/version.h"
 
@@ -17,6 +18,7 @@ constexpr std::string_view kListening = "Listening";
 constexpr std::string_view kConnections = "Connections";
 constexpr std::string_view kUsers = "Users and log-in";
 constexpr std::string_view kStorage = "Storage and threads";
+constexpr std::string_view kResources = "Memory and disk limits";
 constexpr std::string_view kLogging = "Logging";
 constexpr std::string_view kIdentity = "What the broker calls itself";
 
@@ -220,6 +222,7 @@ constexpr auto kTcp = &SessionConfig::tcp;
 constexpr auto kAuth = &Config::auth;
 constexpr auto kPermissions = &AuthConfig::default_permissions;
 constexpr auto kStore = &Config::store;
+constexpr auto kRuntime = &Config::runtime;
 constexpr auto kLog = &Config::log;
 
 constexpr ConfigKey kKeys[] = {
@@ -326,6 +329,32 @@ constexpr ConfigKey kKeys[] = {
         "octets", {kMiB, 4 * kGiB}),
     {"shards", kStorage, TextValue{"auto, or 1..64", set_shards}, show_shards, "",
      "Threads that carry connections and queues. 'auto' goes by the processors available."},
+
+    number<kRuntime, &RuntimeConfig::queue_memory_bytes>(
+        {"queue_memory", kResources,
+         "Messages in queues kept in memory, over all queues. What goes beyond is paged out."},
+        "octets", {kMiB, 1024 * kGiB}),
+    {"vm_memory_high_watermark.relative", kResources,
+     TextValue{"more than 0, up to 1", set_memory_relative}, show_memory_relative, "",
+     "Part of the memory this process may use from which on publishers are blocked."},
+    {"vm_memory_high_watermark.absolute", kResources, TextValue{"octets", set_memory_absolute},
+     show_memory_absolute, "",
+     "The same in octets, instead of relative; of the two the last one set wins. Not set by "
+     "default."},
+    {"vm_memory_high_watermark_paging_ratio", kResources,
+     TextValue{"more than 0, up to 1", set_paging_ratio}, show_paging_ratio, "",
+     "Part of the watermark from which on queues keep a quarter of queue_memory."},
+    {"total_memory_available_override_value", kResources, TextValue{"octets", set_total_memory},
+     show_total_memory, "",
+     "Memory this process may use, instead of what the system says. Not set by default."},
+    {"disk_free_limit.absolute", kResources, TextValue{"octets", set_disk_absolute},
+     show_disk_absolute, "",
+     "Free space of the data directory's disk below which publishers are blocked. By default 5 % "
+     "of the disk, but at least 50 MB and at most 2 GB."},
+    {"disk_free_limit.relative", kResources,
+     TextValue{"more than 0, up to 1000", set_disk_relative}, show_disk_relative, "",
+     "The same as a multiple of the memory this process may use; of the two the last one set "
+     "wins. Not set by default."},
 
     flag<kLog, &LogSettings::console>({"log.console", kLogging, "Logs to standard error."}),
     log_level<kLog, &LogSettings::console_level>(

@@ -26,7 +26,6 @@ constexpr auto kGroups = std::to_array<std::string_view>({
     "default_users",
     "definitions",
     "deprecated_features",
-    "disk_free_limit",
     "distribution",
     "erlang",
     "event_exchange",
@@ -72,7 +71,6 @@ constexpr auto kGroups = std::to_array<std::string_view>({
     "sysmon_handler",
     "tracing",
     "trust_store",
-    "vm_memory_high_watermark",
     "web_mqtt",
     "web_stomp",
 });
@@ -141,12 +139,10 @@ constexpr auto kNames = std::to_array<std::string_view>({
     "tcp_listen_options.send_timeout",
     "tcp_listen_options.send_timeout_close",
     "tcp_listen_options.tos",
-    "total_memory_available_override_value",
     "track_auth_attempt_source",
     "vhost_max",
     "vhost_restart_strategy",
     "vm_memory_calculation_strategy",
-    "vm_memory_high_watermark_paging_ratio",
 });
 
 bool is_in_group(std::string_view key, std::string_view group) {

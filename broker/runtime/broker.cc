@@ -36,11 +36,13 @@ ShardIndex home_shard(std::string_view vhost, std::string_view queue, ShardIndex
   return static_cast<ShardIndex>(hash % shards);
 }
 
-Broker::Broker(ShardIndex shards, const Clock& clock, Store& store, StoreFailure on_store_failure)
+Broker::Broker(ShardIndex shards, const Clock& clock, Store& store, StoreFailure on_store_failure,
+               std::uint64_t queue_memory_bytes)
     : shard_count_(shards), store_(store), on_store_failure_(std::move(on_store_failure)) {
   HARRIER_CHECK(shards >= 1 && shards <= 64);
   for (ShardIndex index = 0; index < shards; ++index) {
-    shards_.push_back(std::make_unique<Shard>(*this, index, clock, store));
+    shards_.push_back(
+        std::make_unique<Shard>(*this, index, clock, store, queue_memory_bytes / shards));
   }
   control_ = std::make_unique<Control>(*this);
 }
@@ -160,16 +162,12 @@ class Broker::Recovery {
     std::sort(lanes.begin(), lanes.end());
     const auto recovered = store_.recover_lanes(lanes);
     if (!recovered) return fail(recovered.error());
-    std::size_t messages = 0;
-    auto done = store_.scan_entries([&](StoredEntry&& entry) {
-      Queue* queue = queue_of(entry.lane);
-      if (queue == nullptr) return;
-      ++messages;
-      queue->recover(std::move(entry));
-    });
-    if (!done) return done;
+    std::uint64_t messages = 0;
     for (const RecoveredLane& lane : *recovered) {
-      if (Queue* queue = queue_of(lane.lane)) queue->continue_from(lane.next_seq);
+      Queue* queue = queue_of(lane.lane);
+      if (queue == nullptr) continue;
+      queue->recover(lane);
+      messages += lane.tally.entries;
     }
     kLog.info("recovered {} durable queues with {} messages", homes_.size(), messages);
     return {};

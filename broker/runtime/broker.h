@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "broker/runtime/control.h"
+#include "broker/runtime/runtime_config.h"
 #include "broker/runtime/shard.h"
 #include "storage/store.h"
 
@@ -25,8 +26,10 @@ class Broker {
  public:
   using StoreFailure = std::function<void(const StoreError&)>;
 
-  // `shards` is 1 .. 64. `on_store_failure` is called from the store's thread.
-  Broker(ShardIndex shards, const Clock& clock, Store& store, StoreFailure on_store_failure);
+  // `shards` is 1 .. 64. `queue_memory_bytes` as in RuntimeConfig. `on_store_failure` is called
+  // from the store's thread.
+  Broker(ShardIndex shards, const Clock& clock, Store& store, StoreFailure on_store_failure,
+         std::uint64_t queue_memory_bytes = RuntimeConfig().queue_memory_bytes);
   ~Broker();
   Broker(const Broker&) = delete;
   Broker& operator=(const Broker&) = delete;

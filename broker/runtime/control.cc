@@ -122,6 +122,19 @@ void Control::add_vhost(Shard& from, std::string vhost, Done done) {
   });
 }
 
+void Control::reserve_lanes(Shard& from, std::uint32_t count,
+                            UniqueFunction<void(std::vector<LaneId>)> done) {
+  run_on_control(from, [this, &from, count, done = std::move(done)]() mutable {
+    std::vector<LaneId> lanes;
+    for (std::uint32_t i = 0; i < count; ++i)
+      lanes.push_back(take_lane());
+    if (from.index() == 0) return done(std::move(lanes));
+    shard0().send(from.index(), [done = std::move(done), lanes = std::move(lanes)]() mutable {
+      done(std::move(lanes));
+    });
+  });
+}
+
 void Control::answer(Shard& from, Done done, Result<void, ProtocolError> result) {
   auto reply = [&from, this, done = std::move(done), result = std::move(result)]() mutable {
     if (from.index() == 0) return done(std::move(result));

@@ -4,6 +4,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "base/task.h"
@@ -44,6 +45,11 @@ class Control {
   void unbind(Shard& from, std::string vhost, BindingDefinition wanted, ConnectionId connection,
               Done done);
   void add_vhost(Shard& from, std::string vhost, Done done);
+
+  // Lanes for queues that are not durable: not in use, gone after a restart. `done` runs in a turn
+  // of `from`, maybe within this call.
+  void reserve_lanes(Shard& from, std::uint32_t count,
+                     UniqueFunction<void(std::vector<LaneId>)> done);
 
   // Start-up: ids go on above everything the store knows. `next_lane` is never given out twice, so
   // its record runs ahead of use.

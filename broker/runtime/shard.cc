@@ -10,8 +10,14 @@
 
 namespace harrier {
 
-Shard::Shard(Broker& broker, ShardIndex index, const Clock& clock, Store& store)
-    : broker_(broker), index_(index), clock_(clock), store_(store), now_(clock.now()) {
+Shard::Shard(Broker& broker, ShardIndex index, const Clock& clock, Store& store,
+             std::uint64_t memory_bytes)
+    : broker_(broker),
+      index_(index),
+      clock_(clock),
+      store_(store),
+      now_(clock.now()),
+      memory_(memory_bytes) {
   outboxes_.resize(broker.shard_count());
   sent_octets_.resize(broker.shard_count());
   subscriptions_ = std::make_unique<Subscriptions>(*this);
@@ -52,6 +58,7 @@ void Shard::end_turn() {
   }
   subscriptions_->flush();
   flush_outboxes();
+  submit_reads();
 }
 
 void Shard::at_turn_end(TurnEnd& subject) {
@@ -146,7 +153,7 @@ Removed Shard::apply_to(VirtualHost& vhost, const TopologyChange& change) {
 void Shard::add_queue(VirtualHost& vhost, const QueueDefinition& definition) {
   QueueHandle& handle = vhost.add_queue(definition);
   if (handle.home() != index_) return;
-  auto queue = std::make_unique<Queue>(handle, batch_);
+  auto queue = std::make_unique<Queue>(handle, *this);
   handle.attach(queue.get());
   queues_.emplace(handle.id(), std::move(queue));
 }
@@ -159,7 +166,7 @@ Removed Shard::remove_queue(VirtualHost& vhost, const std::string& name) {
     if (!queue->closed()) queue->close();
     // Shard 0 has submitted the end of the definition before it told us: no crash leaves a queue
     // whose lane is gone, which would swallow what is published to it.
-    if (handle->definition().durable) batch_.drop_lane(handle->definition().lane);
+    if (const auto lane = queue->lane()) batch_.drop_lane(*lane);
   }
   Removed removed = vhost.remove_queue(name);
   queues_.erase(handle->id());
@@ -173,6 +180,34 @@ void Shard::submit_batch() {
   const Ticket ticket = store_.submit(submitter_, batch_);
   HARRIER_CHECK(ticket == submitted_ + 1);
   submitted_ = ticket;
+}
+
+void Shard::submit_reads() {
+  for (const Read& read : reads_) {
+    store_.read(read.request, [this, id = read.queue](LanePage&& page) {
+      post([this, id, page = std::move(page)]() mutable {
+        if (Queue* queue = find_queue(id)) queue->paged_in(std::move(page));
+      });
+    });
+  }
+  reads_.clear();
+}
+
+void Shard::read(Queue& queue, const PageRequest& request) {
+  reads_.push_back({queue.handle().id(), request});
+}
+
+std::optional<LaneId> Shard::take_lane() {
+  if (spare_lanes_.empty() && !std::exchange(fetching_lanes_, true)) {
+    broker_.control().reserve_lanes(*this, kLanesFetched, [this](std::vector<LaneId> lanes) {
+      spare_lanes_ = std::move(lanes);
+      fetching_lanes_ = false;
+    });
+  }
+  if (spare_lanes_.empty()) return std::nullopt;
+  const LaneId lane = spare_lanes_.back();
+  spare_lanes_.pop_back();
+  return lane;
 }
 
 void Shard::release_durable() {

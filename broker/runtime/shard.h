@@ -6,6 +6,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -14,7 +15,9 @@
 #include "base/clock.h"
 #include "base/task.h"
 #include "broker/core/ids.h"
+#include "broker/core/message_memory.h"
 #include "broker/core/queue.h"
+#include "broker/core/queue_host.h"
 #include "broker/core/virtual_host.h"
 #include "broker/runtime/mailbox.h"
 #include "broker/runtime/topology_change.h"
@@ -42,10 +45,12 @@ class TurnEnd {
 // end_turn(): one store batch, one hand-over to each other shard, one write per dirty socket. No
 // locks: everything but post() and the store callbacks belongs to the shard's thread. Knows no
 // sockets and no threads, so tests run it by hand.
-class Shard {
+class Shard final : public QueueHost {
  public:
-  Shard(Broker& broker, ShardIndex index, const Clock& clock, Store& store);
-  ~Shard();
+  // `memory_bytes` is what the messages of its queues may take.
+  Shard(Broker& broker, ShardIndex index, const Clock& clock, Store& store,
+        std::uint64_t memory_bytes);
+  ~Shard() override;
   Shard(const Shard&) = delete;
   Shard& operator=(const Shard&) = delete;
 
@@ -84,7 +89,7 @@ class Shard {
 
   // --- storage
   // What this turn wants durable.
-  StoreBatch& batch() { return batch_; }
+  StoreBatch& batch() override { return batch_; }
 
   // The ticket the batch of this turn will have, if anything is in it.
   Ticket turn_ticket() const { return submitted_ + 1; }
@@ -106,6 +111,14 @@ class Shard {
     return true;
   }
 
+  // --- for the queues, see QueueHost
+  MessageMemory& memory() override { return memory_; }
+
+  std::optional<LaneId> take_lane() override;
+  void read(Queue& queue, const PageRequest& request) override;
+
+  void later(Task task) override { post(std::move(task)); }
+
   // --- the model
   VirtualHost* find_vhost(std::string_view name) const;
   // Queue homed here, null when it is gone.
@@ -123,10 +136,16 @@ class Shard {
  private:
   static constexpr std::uint64_t kUndurableMaxBytes = std::uint64_t{64} << 20;
   static constexpr std::size_t kUnaskedMaxBytes = std::size_t{16} << 20;
+  static constexpr std::uint32_t kLanesFetched = 16;
 
   struct Undurable {
     Ticket ticket;
     std::uint64_t bytes;
+  };
+
+  struct Read {
+    QueueId queue;
+    PageRequest request;
   };
 
   struct DurableWaiter {
@@ -141,6 +160,7 @@ class Shard {
   bool has_batch() const { return !batch_.empty() || batch_.sync_wanted(); }
 
   void submit_batch();
+  void submit_reads();
   void release_durable();
   void flush_outboxes();
 
@@ -167,6 +187,11 @@ class Shard {
   std::deque<Undurable> undurable_;  // submitted, by ticket
   std::uint64_t undurable_bytes_ = 0;
   std::vector<std::size_t> sent_octets_;  // by shard, since it was last asked
+
+  MessageMemory memory_;
+  std::vector<Read> reads_;          // of this turn
+  std::vector<LaneId> spare_lanes_;  // for queues that are not durable
+  bool fetching_lanes_ = false;
 
   std::unordered_map<std::string, std::unique_ptr<VirtualHost>> vhosts_;
   std::unordered_map<QueueId, std::unique_ptr<Queue>> queues_;

@@ -116,7 +116,11 @@ void Connection::on_frame_while_closing(const Frame& frame) {
 }
 
 void Connection::on_channel_frame(const Frame& frame) {
-  if (Channel* channel = find_channel(frame.channel)) return channel->on_frame(frame);
+  if (Channel* channel = find_channel(frame.channel)) {
+    channel->on_frame(frame);
+    if (sessions_.alarms().any() && frame.type != FrameType::method) block();
+    return;
+  }
   if (frame.type != FrameType::method) {
     return close({ReplyCode::unexpected_frame,
                   "expected method frame, got non method frame instead", MethodId{}},
@@ -214,6 +218,29 @@ void Connection::resume() {
   }
 }
 
+// As RabbitMQ: nothing more is read of a connection that published during an alarm, not even what
+// has nothing to do with publishing, until all alarms have ended.
+void Connection::block() {
+  if (blocked_ || state_ != State::running) return;
+  blocked_ = true;
+  pause();
+  if (!wants_blocked_) return;
+  ConnectionBlocked blocked;
+  blocked.reason = blocked_reason(sessions_.alarms());
+  send(0, blocked);
+}
+
+void Connection::unblock() {
+  if (!std::exchange(blocked_, false)) return;
+  if (wants_blocked_) send(0, ConnectionUnblocked{});
+  resume();
+}
+
+// The connection ends and waits for nothing but its own operations.
+void Connection::forget_block() {
+  if (std::exchange(blocked_, false)) --pauses_;
+}
+
 void Connection::release_all(Task done) {
   if (std::exchange(released_, true)) return done();
   pause();
@@ -240,6 +267,7 @@ void Connection::lost(Task done) {
     kLog.warning("closing AMQP connection {}: client unexpectedly closed TCP connection",
                  peer_.name);
   }
+  forget_block();
   if (pauses_ > 0) {
     when_resumed_ = [this, done = std::move(done)]() mutable { release_all(std::move(done)); };
   } else {
@@ -251,10 +279,13 @@ void Connection::force_close(std::string_view reason) {
   if (lost_) return;
   if (state_ != State::running) return end_stream();
   ProtocolError error{ReplyCode::connection_forced, std::string(reason), MethodId{}};
+  const bool was_blocked = blocked_;
+  forget_block();
   if (pauses_ > 0) {
     when_resumed_ = [this, error = std::move(error)] { close(error, MethodId{}); };
   } else {
     close(error, MethodId{});
+    if (was_blocked && !paused()) transport_.resume_reading();  // for its close-ok
   }
 }
 

@@ -60,6 +60,9 @@ class Connection final : public TurnEnd {
   // not destroy it at once.
   void lost(Task done);
 
+  // Resource alarms ended: a connection that was blocked goes on.
+  void unblock();
+
   void tick();
   void force_close(std::string_view reason);
 
@@ -146,6 +149,8 @@ class Connection final : public TurnEnd {
   void open_channel(const Frame& frame);
   Channel* find_channel(ChannelNumber number);
   void end_mute(std::string_view why);
+  void block();
+  void forget_block();
   // Gives back everything the channels and the connection hold.
   void release_all(Task done);
   void send_close(const ProtocolError& error, MethodId method);
@@ -163,6 +168,8 @@ class Connection final : public TurnEnd {
   bool busy_ = false;   // octets left since the last tick
   bool wants_cancel_notify_ = false;
   bool wants_failure_close_ = false;
+  bool wants_blocked_ = false;
+  bool blocked_ = false;  // by a resource alarm, which counts as one pause
   bool output_full_ = false;
   bool released_ = false;
   bool lost_ = false;

@@ -98,6 +98,7 @@ void ConnectionMethods::on(const ConnectionStartOk& method) {
   if (c.state_ != Connection::State::start_ok) return refuse(ConnectionStartOk::kId);
   c.wants_cancel_notify_ = has_capability(method.client_properties, "consumer_cancel_notify");
   c.wants_failure_close_ = has_capability(method.client_properties, "authentication_failure_close");
+  c.wants_blocked_ = has_capability(method.client_properties, "connection.blocked");
   if (const auto name = method.client_properties.find("connection_name")) {
     c.client_name_ = as_string(*name).value_or("");
   }

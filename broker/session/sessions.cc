@@ -28,6 +28,13 @@ void Sessions::tick() {
     connection->tick();
 }
 
+void Sessions::set_alarms(const Alarms& alarms) {
+  alarms_ = alarms;
+  if (alarms.any()) return;
+  for (Connection* connection : connections_)
+    connection->unblock();
+}
+
 void Sessions::close_all(std::string_view reason) {
   for (Connection* connection : connections_)
     connection->force_close(reason);

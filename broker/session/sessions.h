@@ -10,6 +10,7 @@
 
 #include "broker/auth/access.h"
 #include "broker/core/resource_names.h"
+#include "broker/runtime/alarms.h"
 #include "broker/runtime/shard.h"
 #include "broker/session/session_config.h"
 
@@ -61,6 +62,12 @@ class Sessions {
 
   RoutingScratch& routing_scratch() { return routing_scratch_; }
 
+  // Resource alarms as this shard knows them. Setting them blocks connections at their next publish
+  // or lets the blocked ones go on. O(connections) when they change.
+  const Alarms& alarms() const { return alarms_; }
+
+  void set_alarms(const Alarms& alarms);
+
   std::size_t connection_count() const { return connections_.size(); }
 
   // Heartbeats and deadlines of every connection; call it every kTickMs. O(connections).
@@ -79,6 +86,7 @@ class Sessions {
   std::vector<Connection*> connections_;
   std::unordered_map<ChannelId, Channel*> channels_;
   RoutingScratch routing_scratch_;
+  Alarms alarms_;
 };
 
 }  // namespace harrier

@@ -202,14 +202,16 @@ Outcome on(Channel& channel, const BasicGet& method) {
   if (!queue) return fail(queue.error());
   HARRIER_DCHECK(*queue != nullptr);
   channel.pause();
-  ask_home(
+  ask_home_later<GetResult>(
       channel.shard(), **queue,
-      [no_ack = method.no_ack](Shard&, Queue* home) {
-        return home == nullptr ? std::optional<Got>() : home->get(no_ack);
+      [no_ack = method.no_ack](Queue* home, Queue::GetReply answer) {
+        if (home == nullptr) return answer(std::optional<Got>());
+        home->get(no_ack, std::move(answer));
       },
-      [&channel, queue = QueueRef(*queue), no_ack = method.no_ack](std::optional<Got> got) {
-        if (got) {
-          send_get_ok(channel, queue, no_ack, *got);
+      [&channel, queue = QueueRef(*queue), no_ack = method.no_ack](GetResult got) {
+        if (!got) return channel.resume(fail(got.error()), BasicGet::kId);
+        if (*got) {
+          send_get_ok(channel, queue, no_ack, **got);
         } else {
           channel.send(BasicGetEmpty{});
         }

@@ -169,8 +169,8 @@ TEST_SUITE("configuration file: keys of RabbitMQ") {
   TEST_CASE("keys without effect here are accepted and named in one warning") {
     CHECK(warnings("management.tcp.port = 15672\n"
                    "ssl_options.verify = verify_peer\n"
-                   "vm_memory_high_watermark.relative = 0.6\n"
-                   "disk_free_limit.absolute = 2GB\n"
+                   "vm_memory_calculation_strategy = rss\n"
+                   "disk_monitor_failure_retries = 3\n"
                    "listeners.ssl.default = 5671\n"
                    "heartbeat = 10\n"
                    "queue_master_locator = min-masters\n"
@@ -179,9 +179,9 @@ TEST_SUITE("configuration file: keys of RabbitMQ") {
                    "collect_statistics_interval = 5000\n"
                    "mqtt.allow_anonymous = true\n") ==
           Lines{"known to RabbitMQ but without effect here: collect_statistics_interval, "
-                "disk_free_limit.absolute, listeners.ssl.default, log.exchange, "
+                "disk_monitor_failure_retries, listeners.ssl.default, log.exchange, "
                 "log.exchange.level, management.tcp.port, mqtt.allow_anonymous, "
-                "queue_master_locator, ssl_options.verify, vm_memory_high_watermark.relative"});
+                "queue_master_locator, ssl_options.verify, vm_memory_calculation_strategy"});
   }
 
   TEST_CASE("what only begins like such a key is unknown") {

@@ -46,7 +46,7 @@ TEST_SUITE("Queue: order") {
         bench.settle({4, 1, 3}, Settlement::requeue);
         THEN("they go first, oldest first, marked as redelivered") {
           CHECK(bench.queue.ready_count() == 4);
-          const auto first = bench.queue.get(false);
+          const auto first = bench.get(false);
           CHECK(first->delivery.message->body() == "a");
           CHECK(first->delivery.redelivered);
           CHECK(first->ready_left == 3);
@@ -67,11 +67,11 @@ TEST_SUITE("Queue: order") {
       WHEN("messages never delivered follow redelivered ones") {
         CHECK_FALSE(bench.queue.cancel(record));
         bench.settle({1, 2, 3, 4}, Settlement::requeue);
-        const auto a = bench.queue.get(true);
+        const auto a = bench.get(true);
         CHECK(a->delivery.redelivered);
         for (int i = 0; i < 3; ++i)
-          bench.queue.get(true);
-        const auto e = bench.queue.get(true);
+          bench.get(true);
+        const auto e = bench.get(true);
         THEN("they are not marked") {
           CHECK(e->delivery.message->body() == "e");
           CHECK_FALSE(e->delivery.redelivered);
@@ -84,7 +84,7 @@ TEST_SUITE("Queue: order") {
     QueueBench bench;
     bench.publish({"a"});
     for (int round = 0; round < 3; ++round) {
-      const auto got = bench.queue.get(false);
+      const auto got = bench.get(false);
       REQUIRE(got);
       CHECK(got->delivery.redelivered == (round > 0));
       bench.settle({got->delivery.seq}, Settlement::requeue);
@@ -153,7 +153,7 @@ TEST_SUITE("Queue: consumers") {
   TEST_CASE("a settlement for what is not outstanding is ignored") {
     QueueBench bench;
     bench.publish({"a", "b"});
-    const auto got = bench.queue.get(false);
+    const auto got = bench.get(false);
     for (const Sequence seq : {Sequence{0}, Sequence{2}, Sequence{3}, Sequence{UINT64_MAX}}) {
       for (const Settlement how : {Settlement::ack, Settlement::discard, Settlement::requeue}) {
         bench.queue.settle(seq, how);
@@ -253,18 +253,18 @@ TEST_SUITE("Queue: consumers") {
 TEST_SUITE("Queue: get") {
   TEST_CASE("an empty queue has nothing") {
     QueueBench bench;
-    CHECK_FALSE(bench.queue.get(false));
-    CHECK_FALSE(bench.queue.get(true));
+    CHECK_FALSE(bench.get(false));
+    CHECK_FALSE(bench.get(true));
   }
 
   TEST_CASE("a get takes the oldest and says how many are left") {
     QueueBench bench;
     bench.publish({"a", "b", "c"});
-    const auto got = bench.queue.get(false);
+    const auto got = bench.get(false);
     CHECK(got->delivery.message->body() == "a");
     CHECK(got->ready_left == 2);
     CHECK(bench.queue.unacked_count() == 1);
-    const auto taken = bench.queue.get(true);
+    const auto taken = bench.get(true);
     CHECK(taken->delivery.message->body() == "b");
     CHECK(taken->ready_left == 1);
     CHECK(bench.queue.unacked_count() == 1);
@@ -275,7 +275,7 @@ TEST_SUITE("Queue: get") {
   TEST_CASE("what a get has taken counts against no consumer") {
     QueueBench bench;
     bench.publish({"a"});
-    const auto got = bench.queue.get(false);
+    const auto got = bench.get(false);
     FakeConsumer consumer;
     bench.consume(consumer, with_prefetch(1));
     bench.publish({"b"});
@@ -324,8 +324,8 @@ TEST_SUITE("Queue: purge and close") {
   TEST_CASE("purge drops what is ready and leaves what is outstanding") {
     QueueBench bench;
     bench.publish({"a", "b", "c", "d"});
-    bench.queue.get(false);
-    const auto second = bench.queue.get(false);
+    bench.get(false);
+    const auto second = bench.get(false);
     bench.settle({second->delivery.seq}, Settlement::requeue);  // one that came back goes as well
     CHECK(bench.queue.purge() == 3);
     CHECK(bench.queue.ready_count() == 0);
@@ -341,11 +341,11 @@ TEST_SUITE("Queue: purge and close") {
     QueueBench bench;
     bench.publish({"1", "22", "333"});
     CHECK(bench.queue.ready_bytes() == 6);
-    const auto got = bench.queue.get(false);
+    const auto got = bench.get(false);
     CHECK(bench.queue.ready_bytes() == 5);
     bench.settle({got->delivery.seq}, Settlement::requeue);
     CHECK(bench.queue.ready_bytes() == 6);
-    bench.queue.get(true);
+    bench.get(true);
     CHECK(bench.queue.ready_bytes() == 5);
   }
 
@@ -375,7 +375,7 @@ TEST_SUITE("Queue: purge and close") {
         THEN("nothing goes in or out") {
           CHECK(bench.queue.enqueue(persistent("x"), bench.now) == Enqueued::held);
           CHECK_FALSE(bench.queue.enqueue_immediate(transient("x"), bench.now));
-          CHECK_FALSE(bench.queue.get(false));
+          CHECK_FALSE(bench.get(false));
           bench.queue.pump();
           CHECK(consumer.bodies() == Bodies{"a"});
         }

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
+#include <map>
+#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
@@ -13,6 +15,7 @@
 
 #include "base/clock.h"
 #include "broker/core/queue.h"
+#include "broker/core/queue_host.h"
 #include "protocol/reply_code.h"
 #include "storage/store.h"
 
@@ -73,12 +76,122 @@ inline QueueDefinition durable_queue() {
   return made;
 }
 
+// A shard with the simplest of stores. What the queue records stays in batch() until commit().
+class FakeHost final : public QueueHost {
+ public:
+  explicit FakeHost(std::uint64_t budget) : memory_(budget) {}
+
+  StoreBatch& batch() override { return batch_; }
+
+  MessageMemory& memory() override { return memory_; }
+
+  std::optional<LaneId> take_lane() override { return spare_lane; }
+
+  void read(Queue&, const PageRequest& request) override { reads.push_back(request); }
+
+  void later(Task task) override { tasks.push_back(std::move(task)); }
+
+  // Empties the batch into `stored`.
+  void commit() {
+    using Kind = StoreBatch::Operation::Kind;
+    for (const StoreBatch::Operation& operation : batch_.operations()) {
+      if (operation.kind == Kind::put) {
+        REQUIRE(!stored.contains(operation.seq));
+        stored[operation.seq] = {.lane = operation.lane,
+                                 .seq = operation.seq,
+                                 .message = operation.message,
+                                 .enqueued_at = operation.enqueued_at,
+                                 .expires_at = operation.expires_at};
+      } else if (operation.kind == Kind::settle || operation.kind == Kind::settle_range) {
+        const auto begin = stored.lower_bound(operation.seq);
+        const auto end = stored.lower_bound(operation.end);
+        Tally gone;
+        for (auto entry = begin; entry != end; ++entry)
+          gone += tally_of(*entry->second.message);
+        REQUIRE(gone == operation.tally);
+        stored.erase(begin, end);
+      }
+    }
+    batch_.clear();
+  }
+
+  LanePage page(const PageRequest& request) const {
+    LanePage page;
+    page.next = request.end;
+    std::size_t bytes = 0;
+    const auto end = stored.lower_bound(request.end);
+    for (auto entry = stored.lower_bound(request.from); entry != end; ++entry) {
+      if (bytes >= request.bytes_max) {
+        page.next = entry->first;
+        break;
+      }
+      bytes += entry->second.message->footprint();
+      page.entries.push_back(entry->second);
+    }
+    return page;
+  }
+
+  std::map<Sequence, StoredEntry> stored;
+  std::optional<LaneId> spare_lane;
+  std::vector<PageRequest> reads;
+  std::vector<Task> tasks;
+
+ private:
+  StoreBatch batch_;
+  MessageMemory memory_;
+};
+
 // One queue with the batch its shard would fill.
 struct QueueBench {
-  explicit QueueBench(QueueDefinition definition = transient_queue())
-      : handle(std::move(definition)) {}
+  static constexpr std::uint64_t kPlenty = std::uint64_t{1} << 30;
+
+  explicit QueueBench(QueueDefinition definition = transient_queue(),
+                      std::uint64_t memory_budget = kPlenty)
+      : handle(std::move(definition)), host(memory_budget) {}
 
   ~QueueBench() { queue.check_invariants(); }
+
+  // Ends the turn: commits, answers what was asked for.
+  void turn() {
+    host.commit();
+    for (const PageRequest& request : std::exchange(host.reads, {}))
+      queue.paged_in(host.page(request));
+    for (Task& task : std::exchange(host.tasks, {}))
+      task();
+  }
+
+  // Until nothing is asked for any more.
+  void turns() {
+    do {
+      turn();
+    } while (!host.reads.empty() || !host.tasks.empty());
+  }
+
+  // basic.get; ends turns only if the message has to be read first.
+  std::optional<Got> get(bool no_ack) {
+    std::optional<Got> taken;
+    bool answered = false;
+    queue.get(no_ack, [&](GetResult got) {
+      REQUIRE(got);
+      taken = std::move(*got);
+      answered = true;
+    });
+    if (!answered) turns();
+    REQUIRE(answered);
+    return taken;
+  }
+
+  // The store has these, and the queue goes on at `next_seq`.
+  void recover(const std::vector<StoredEntry>& entries, Sequence next_seq) {
+    RecoveredLane lane;
+    lane.first_seq = entries.empty() ? next_seq : entries.front().seq;
+    lane.next_seq = next_seq;
+    for (const StoredEntry& entry : entries) {
+      lane.tally += tally_of(*entry.message);
+      host.stored[entry.seq] = entry;
+    }
+    queue.recover(lane);
+  }
 
   // One transient message per body.
   void publish(const Bodies& bodies) {
@@ -102,14 +215,15 @@ struct QueueBench {
   // Bodies by basic.get, unacknowledged, until the queue is empty.
   Bodies get_all() {
     Bodies bodies;
-    while (auto got = queue.get(false))
+    while (auto got = get(false))
       bodies.emplace_back(got->delivery.message->body());
     return bodies;
   }
 
   QueueHandle handle;
-  StoreBatch batch;
-  Queue queue{handle, batch};
+  FakeHost host;
+  StoreBatch& batch = host.batch();
+  Queue queue{handle, host};
   Timestamp now{Milliseconds(1000)};
 };
 

@@ -29,6 +29,9 @@ Bodies recorded(const StoreBatch& batch) {
       case Kind::settle:
         word = "settle" + std::to_string(operation.seq);
         break;
+      case Kind::settle_range:
+        word = "settle" + std::to_string(operation.seq) + ".." + std::to_string(operation.end);
+        break;
       case Kind::drop_lane:
         word = "drop";
         break;
@@ -49,13 +52,13 @@ Bodies take_recorded(QueueBench& bench) {
   return words;
 }
 
-void recover(QueueBench& bench, Sequence seq, std::string_view body, bool redelivered = false) {
-  StoredEntry entry{};
+StoredEntry entry(Sequence seq, std::string_view body, bool redelivered = false) {
+  StoredEntry entry;
   entry.lane = kLane;
   entry.seq = seq;
   entry.message = persistent(body);
   entry.redelivered = redelivered;
-  bench.queue.recover(std::move(entry));
+  return entry;
 }
 
 }  // namespace
@@ -93,7 +96,7 @@ TEST_SUITE("Queue: what is stored") {
     bench.queue.enqueue(transient("3"), bench.now);
     bench.queue.enqueue(persistent("4"), bench.now);
     CHECK(take_recorded(bench) == Bodies{"put2", "put4"});
-    while (bench.queue.get(true)) {
+    while (bench.get(true)) {
     }
     CHECK(take_recorded(bench) == Bodies{"settle2", "settle4"});
   }
@@ -104,7 +107,7 @@ TEST_SUITE("Queue: what is stored") {
       bench.queue.enqueue(persistent(body), bench.now);
     bench.batch.clear();
     for (int i = 0; i < 3; ++i)
-      bench.queue.get(false);
+      bench.get(false);
     CHECK(take_recorded(bench) == Bodies{});
     bench.queue.settle(1, Settlement::requeue);
     CHECK(take_recorded(bench) == Bodies{});
@@ -129,7 +132,7 @@ TEST_SUITE("Queue: what is stored") {
     QueueBench bench(durable_queue());
     for (const char* body : {"1", "2", "3"})
       bench.queue.enqueue(persistent(body), bench.now);
-    bench.queue.get(false);
+    bench.get(false);
     bench.batch.clear();
     CHECK(bench.queue.purge() == 2);
     CHECK(recorded(bench.batch) == Bodies{"settle2", "settle3"});
@@ -139,7 +142,7 @@ TEST_SUITE("Queue: what is stored") {
     QueueBench bench(durable_queue());
     bench.queue.enqueue(persistent("1"), bench.now);
     bench.queue.enqueue(persistent("2"), bench.now);
-    bench.queue.get(false);
+    bench.get(false);
     bench.batch.clear();
     CHECK(bench.queue.close() == 1);
     bench.queue.settle(1, Settlement::ack);
@@ -151,7 +154,7 @@ TEST_SUITE("Queue: what is stored") {
     QueueBench bench;
     bench.queue.enqueue(persistent("1"), bench.now);
     bench.queue.enqueue(persistent("2"), bench.now);
-    bench.queue.get(true);
+    bench.get(true);
     bench.queue.purge();
     bench.queue.record_delivered();
     bench.queue.close();
@@ -165,7 +168,7 @@ TEST_SUITE("Queue: what is stored") {
     bench.batch.clear();
     bench.queue.record_delivered();
     CHECK(take_recorded(bench) == Bodies{"delivered1"});
-    const auto got = bench.queue.get(false);
+    const auto got = bench.get(false);
     bench.queue.settle(got->delivery.seq, Settlement::requeue);
     bench.queue.record_delivered();
     CHECK(take_recorded(bench) == Bodies{"delivered2"});
@@ -175,19 +178,18 @@ TEST_SUITE("Queue: what is stored") {
 TEST_SUITE("Queue: recovery") {
   TEST_CASE("recovered entries are ready in their order and new ones come after them") {
     QueueBench bench(durable_queue());
-    recover(bench, 3, "three", true);
-    recover(bench, 4, "four");
-    recover(bench, 900, "nine hundred");
-    bench.queue.continue_from(1000);
+    bench.recover({entry(3, "three", true), entry(4, "four"), entry(900, "nine hundred")}, 1000);
     bench.queue.check_invariants();
     CHECK(bench.queue.ready_count() == 3);
     CHECK(bench.queue.ready_bytes() == 5 + 4 + 12);
     CHECK(bench.batch.empty());
+    CHECK(bench.host.reads.empty());  // nobody wants them yet
 
     bench.queue.enqueue(persistent("new"), bench.now);
     CHECK(recorded(bench.batch) == Bodies{"put1000"});
     FakeConsumer consumer;
     bench.consume(consumer);
+    bench.turns();
     CHECK(consumer.bodies() == Bodies{"three", "four", "nine hundred", "new"});
     CHECK(consumer.deliveries[0].redelivered);
     CHECK_FALSE(consumer.deliveries[1].redelivered);
@@ -195,13 +197,15 @@ TEST_SUITE("Queue: recovery") {
 
   TEST_CASE("recovered entries are settled in the store like any other") {
     QueueBench bench(durable_queue());
-    recover(bench, 5, "a");
-    recover(bench, 7, "b");
-    bench.queue.continue_from(8);
+    bench.recover({entry(5, "a"), entry(7, "b")}, 8);
     FakeConsumer consumer;
     bench.consume(consumer);
+    bench.turns();
     bench.settle({7, 5}, Settlement::ack);
-    CHECK(recorded(bench.batch) == Bodies{"settle7", "settle5"});
+    // The gap is closed on reading: nothing will ever come of it.
+    CHECK(recorded(bench.batch) == Bodies{"settle6..7", "settle7", "settle5"});
+    bench.host.commit();
+    CHECK(bench.host.stored.empty());
     CHECK(bench.queue.unacked_count() == 0);
   }
 
@@ -209,22 +213,23 @@ TEST_SUITE("Queue: recovery") {
     for (const Sequence next : {Sequence{1}, Sequence{2}, Sequence{128}, Sequence{1'000'000'007}}) {
       CAPTURE(next);
       QueueBench bench(durable_queue());
-      bench.queue.continue_from(next);
+      bench.recover({}, next);
       bench.queue.enqueue(persistent("x"), bench.now);
       CHECK(recorded(bench.batch) == Bodies{"put" + std::to_string(next)});
-      CHECK(bench.queue.get(false)->delivery.seq == next);
+      CHECK(bench.get(false)->delivery.seq == next);
     }
   }
 
   TEST_CASE("entries far apart and across chunk borders come back whole") {
     const Sequences sequences{1, 127, 128, 129, 255, 256, 5000, 100'000, 100'001};
     QueueBench bench(durable_queue());
+    std::vector<StoredEntry> entries;
     for (const Sequence seq : sequences)
-      recover(bench, seq, std::to_string(seq));
-    bench.queue.continue_from(100'002);
+      entries.push_back(entry(seq, std::to_string(seq)));
+    bench.recover(entries, 100'002);
     bench.queue.check_invariants();
     Sequences got;
-    while (const auto next = bench.queue.get(false)) {
+    while (const auto next = bench.get(false)) {
       got.push_back(next->delivery.seq);
       CHECK(next->delivery.message->body() == std::to_string(next->delivery.seq));
     }
@@ -237,9 +242,7 @@ TEST_SUITE("Queue: recovery") {
 
   TEST_CASE("a recovered entry that comes back unacknowledged after a clean stop stays honest") {
     QueueBench bench(durable_queue());
-    recover(bench, 3, "seen", true);
-    recover(bench, 5, "unseen");
-    bench.queue.continue_from(6);
+    bench.recover({entry(3, "seen", true), entry(5, "unseen")}, 6);
     bench.queue.record_delivered();
     // Below the first fresh entry nothing is unseen, and what was seen before stays marked there.
     CHECK(recorded(bench.batch) == Bodies{"delivered3"});

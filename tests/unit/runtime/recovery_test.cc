@@ -119,12 +119,8 @@ TEST_SUITE("Recovery") {
       Run run(shards, store);
       for (const char* name : {"a", "b", "c", "d"}) {
         CHECK(run.cluster.queue(name).ready_count() == 10);
-        const ShardIndex home = run.cluster.definition(name).home;
-        run.cluster.turn(home, [&] {
-          // One leaves at the front, one joins at the end.
-          CHECK(run.cluster.queue(name).get(true)->delivery.message->body() ==
-                std::to_string(next - 10));
-        });
+        // One leaves at the front, one joins at the end.
+        CHECK(run.cluster.get(name, true)->delivery.message->body() == std::to_string(next - 10));
         run.cluster.publish(name, numbered(next, next + 1));
         run.cluster.queue(name).check_invariants();
       }
@@ -143,10 +139,10 @@ TEST_SUITE("Recovery") {
       const auto prepare = [](Cluster& cluster) {
         REQUIRE(cluster.declare(0, a_durable_queue("q")) == "ok");
         cluster.publish("q", numbered(1, 7));
+        for (int i = 0; i < 4; ++i)
+          cluster.get("q", false);
         cluster.turn(cluster.definition("q").home, [&] {
           Queue& queue = cluster.queue("q");
-          for (int i = 0; i < 4; ++i)
-            queue.get(false);
           queue.settle(2, Settlement::ack);
           queue.settle(3, Settlement::requeue);
         });
@@ -159,9 +155,8 @@ TEST_SUITE("Recovery") {
         }
         THEN("all others are back, and any may have been seen before") {
           Run run(2, store);
-          Queue& queue = run.cluster.queue("q");
           Bodies bodies;
-          while (const auto got = queue.get(false)) {
+          while (const auto got = run.cluster.get("q", false)) {
             bodies.emplace_back(got->delivery.message->body());
             CHECK(got->delivery.redelivered);
           }
@@ -176,9 +171,8 @@ TEST_SUITE("Recovery") {
         }
         THEN("those that nobody has seen are not marked") {
           Run run(3, store);
-          Queue& queue = run.cluster.queue("q");
           Bodies seen, unseen;
-          while (const auto got = queue.get(false)) {
+          while (const auto got = run.cluster.get("q", false)) {
             (got->delivery.redelivered ? seen : unseen).emplace_back(got->delivery.message->body());
           }
           CHECK(seen == Bodies{"1", "3", "4"});
@@ -225,7 +219,7 @@ TEST_SUITE("Recovery") {
     }
     Run run(1, store);
     run.cluster.publish("q", numbered(5, 6));
-    CHECK(run.cluster.queue("q").get(false)->delivery.seq >= 6);
+    CHECK(run.cluster.get("q", false)->delivery.seq >= 6);
   }
 
   TEST_CASE("a record that cannot be read ends the start") {

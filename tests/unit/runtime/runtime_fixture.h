@@ -218,14 +218,27 @@ class Cluster {
     publish(name, messages);
   }
 
+  // basic.get in a turn of its own.
+  std::optional<Got> get(std::string_view name, bool no_ack) {
+    std::optional<Got> taken;
+    bool answered = false;
+    turn(definition(name).home, [&] {
+      queue(name).get(no_ack, [&](GetResult got) {
+        REQUIRE(got);
+        taken = std::move(*got);
+        answered = true;
+      });
+    });
+    run();
+    REQUIRE(answered);
+    return taken;
+  }
+
   // Bodies by basic.get without ack, until the queue is empty.
   Bodies drain(std::string_view name) {
     Bodies bodies;
-    turn(definition(name).home, [&] {
-      while (auto got = queue(name).get(true))
-        bodies.emplace_back(got->delivery.message->body());
-    });
-    run();
+    while (auto got = get(name, true))
+      bodies.emplace_back(got->delivery.message->body());
     return bodies;
   }
 

@@ -1,0 +1,61 @@
+#include "broker/resource_watcher.h"
+
+#include <chrono>
+#include <utility>
+
+#include "broker/runtime/system_resources.h"
+
+namespace harrier {
+namespace {
+
+constexpr std::chrono::milliseconds kPause{250};
+constexpr std::chrono::seconds kGiveBackPause{2};
+
+}  // namespace
+
+ResourceWatcher::ResourceWatcher(const ResourceLimits& limits, std::string data_dir,
+                                 OnChange on_change)
+    : monitor_(limits), data_dir_(std::move(data_dir)), on_change_(std::move(on_change)) {
+  monitor_.update(measure());
+  on_change_(monitor_.alarms(), monitor_.memory_is_tight());
+  thread_ = std::thread([this] { run(); });
+}
+
+ResourceWatcher::~ResourceWatcher() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  ended_.notify_one();
+  thread_.join();
+}
+
+void ResourceWatcher::run() {
+  std::unique_lock lock(mutex_);
+  while (!ended_.wait_for(lock, kPause, [this] { return ending_; }))
+    look();
+}
+
+void ResourceWatcher::look() {
+  const Alarms before = monitor_.alarms();
+  const bool was_tight = monitor_.memory_is_tight();
+  monitor_.update(measure());
+  if (monitor_.alarms() == before && monitor_.memory_is_tight() == was_tight) return;
+  on_change_(monitor_.alarms(), monitor_.memory_is_tight());
+}
+
+// What was freed but not given back does not count: it is given back first, now and then.
+ResourceUse ResourceWatcher::measure() {
+  ResourceUse use;
+  use.memory_bytes = memory_used_by_us();
+  const auto now = std::chrono::steady_clock::now();
+  if (use.memory_bytes > monitor_.limits().paging_bytes && now >= given_back_at_ + kGiveBackPause) {
+    given_back_at_ = now;
+    give_back_freed_memory();
+    use.memory_bytes = memory_used_by_us();
+  }
+  use.disk_free_bytes = disk_space(data_dir_).free_bytes;
+  return use;
+}
+
+}  // namespace harrier

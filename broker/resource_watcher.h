@@ -1,0 +1,42 @@
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "broker/runtime/alarms.h"
+#include "broker/runtime/resource_monitor.h"
+
+namespace harrier {
+
+// Looks at memory and disk several times a second, on a thread of its own: giving memory back to
+// the system may take longer than a shard can wait.
+class ResourceWatcher {
+ public:
+  // Called on the watcher's thread when something changed, and once at the start.
+  using OnChange = std::function<void(const Alarms& alarms, bool memory_is_tight)>;
+
+  ResourceWatcher(const ResourceLimits& limits, std::string data_dir, OnChange on_change);
+  ~ResourceWatcher();
+  ResourceWatcher(const ResourceWatcher&) = delete;
+  ResourceWatcher& operator=(const ResourceWatcher&) = delete;
+
+ private:
+  void run();
+  void look();
+  ResourceUse measure();
+
+  ResourceMonitor monitor_;
+  const std::string data_dir_;
+  const OnChange on_change_;
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool ending_ = false;
+  std::chrono::steady_clock::time_point given_back_at_{};
+  std::thread thread_;
+};
+
+}  // namespace harrier
