@@ -130,6 +130,7 @@ BlockReader::BlockReader(const BlockKey& key, ByteView block) : reader_(ByteView
   OctetReader tail(block.substr(covered.size()));
   if (tail.fixed<std::uint32_t>() != checksum(key, covered)) return;
   ok_ = true;
+  run_ = header->run;
   left_ = header->entries;
   next_seq_ = header->first_seq;
   enqueued_at_ = header->first_enqueued_at;

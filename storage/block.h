@@ -27,8 +27,9 @@ namespace harrier {
 //
 // Entry ("v" is a varint, "z" a zigzag varint):
 //        v  sequence - sequence of the entry before - 1; 0 in the first entry
-//        1  flags: 1 persistent, 2 expires, 4 priority, 8 ttl, 16 route as in the entry before,
-//           32 properties as in the entry before
+//        1  flags: 1 persistent (other entries count only in the run that wrote them), 2 expires,
+//           4 priority, 8 ttl, 16 route as in the entry before, 32 properties as in the entry
+//           before
 //        z  time enqueued - that of the entry before, ms; 0 in the first entry
 //        z  if expires: time it expires - time enqueued, ms
 //        1  if priority: priority
@@ -102,6 +103,9 @@ class BlockReader {
 
   bool ok() const { return ok_; }
 
+  // Of the store, when the block was written.
+  std::uint64_t run() const { return run_; }
+
   // The next entry, or none at the end. None too when the entries contradict the header: test ok()
   // after the walk.
   std::optional<BlockEntry> next();
@@ -112,6 +116,7 @@ class BlockReader {
   OctetReader reader_;
   BlockKey key_;
   bool ok_ = false;
+  std::uint64_t run_ = 0;
   std::size_t left_ = 0;
   Sequence next_seq_ = 0;
   Timestamp enqueued_at_{};

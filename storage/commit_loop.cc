@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <unordered_set>
 #include <utility>
 
 #include "base/assert.h"
@@ -45,7 +46,8 @@ Ticket CommitLoop::submit(SubmitterId submitter, StoreBatch& batch) {
     HARRIER_CHECK(ending_ == Ending::none);
     ticket = ++submitters_[submitter.value].last;
     if (!failed_) {
-      if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+      start_thread();
+      ++submitted_;
       inbox_origins_.push_back({submitter, ticket});
       inbox_.push_back(std::move(batch));
       batch = StoreBatch();
@@ -59,6 +61,23 @@ Ticket CommitLoop::submit(SubmitterId submitter, StoreBatch& batch) {
   if (wake) arrived_.notify_one();
   batch.clear();
   return ticket;
+}
+
+void CommitLoop::read(const PageRequest& request, Store::PageReader done) {
+  HARRIER_CHECK(request.from < request.end);
+  bool wake = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (failed_ || ending_ != Ending::none) return;
+    start_thread();
+    inbox_reads_.push_back({submitted_, request, std::move(done)});
+    wake = std::exchange(waiting_, false);
+  }
+  if (wake) arrived_.notify_one();
+}
+
+void CommitLoop::start_thread() {
+  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
 }
 
 void CommitLoop::stop() {
@@ -82,12 +101,14 @@ void CommitLoop::run() {
     const Wake wake = await_batches();
     if (wake == Wake::abandon) return;
     if (wake == Wake::batches) {
+      read_pages();
       while (const std::size_t count = choose_commit()) {
         done = commit(count);
         if (!done) break;
         held_since_ = Clock::time_point::max();  // what is left came later
       }
       if (done && held_too_long()) done = commit(batches_.size());
+      if (done) read_pages_of_other_lanes();
     } else if (wake == Wake::sync_due) {
       done = sync();
     } else if (wake == Wake::idle) {
@@ -105,13 +126,14 @@ CommitLoop::Wake CommitLoop::await_batches() {
   std::unique_lock lock(mutex_);
   for (;;) {
     if (ending_ == Ending::abandon) return Wake::abandon;
-    if (!inbox_.empty()) break;
+    if (!inbox_.empty() || !inbox_reads_.empty()) break;
     if (ending_ == Ending::drain) return Wake::drain;
     const Clock::time_point deadline = wake_at();
     waiting_ = true;
     const std::cv_status status = arrived_.wait_until(lock, deadline);
     waiting_ = false;
-    if (status == std::cv_status::timeout && inbox_.empty() && ending_ == Ending::none) {
+    if (status == std::cv_status::timeout && inbox_.empty() && inbox_reads_.empty() &&
+        ending_ == Ending::none) {
       return unsynced_bytes_ > 0 ? Wake::sync_due : Wake::idle;
     }
   }
@@ -128,8 +150,10 @@ void CommitLoop::take_inbox() {
   const std::size_t known = batches_.size();
   std::move(inbox_.begin(), inbox_.end(), std::back_inserter(batches_));
   std::move(inbox_origins_.begin(), inbox_origins_.end(), std::back_inserter(origins_));
+  std::move(inbox_reads_.begin(), inbox_reads_.end(), std::back_inserter(reads_));
   inbox_.clear();
   inbox_origins_.clear();
+  inbox_reads_.clear();
   scan_groups(known);
 }
 
@@ -185,6 +209,8 @@ Result<void, StoreError> CommitLoop::commit(std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
     submitters_[origins_[i].submitter.value].written = origins_[i].ticket;
   }
+  written_ += count;
+  read_pages();  // they need no sync
   if (unsynced_bytes_ == 0) unsynced_since_ = active_at_;
   unsynced_bytes_ = *written;
 
@@ -208,6 +234,7 @@ Result<void, StoreError> CommitLoop::sync() {
 }
 
 Result<void, StoreError> CommitLoop::finish() {
+  target_.end_reads();
   if (!batches_.empty()) {
     kLog.warning("{} groups were never completed: their parts are written alone",
                  missing_parts_.size());
@@ -228,6 +255,28 @@ void CommitLoop::announce() {
   }
 }
 
+// A page must show what was submitted before it was asked for.
+void CommitLoop::read_pages() {
+  for (; !reads_.empty() && reads_.front().after <= written_; reads_.pop_front()) {
+    target_.read(reads_.front().request, std::move(reads_.front().done));
+  }
+}
+
+// Groups hold batches back: pages of lanes that none of those touches need not wait for them.
+void CommitLoop::read_pages_of_other_lanes() {
+  if (reads_.empty()) return;
+  std::unordered_set<LaneId> touched;
+  for (const StoreBatch& batch : batches_) {
+    for (const StoreBatch::Operation& operation : batch.operations())
+      touched.insert(operation.lane);
+  }
+  std::erase_if(reads_, [&](PendingRead& read) {
+    if (touched.contains(read.request.lane)) return false;
+    target_.read(read.request, std::move(read.done));
+    return true;
+  });
+}
+
 // From here on nothing is written and nothing confirmed. Submitters may go on submitting.
 void CommitLoop::give_up(const StoreError& error) {
   kLog.critical("the store stops: {}", error.detail);
@@ -236,8 +285,11 @@ void CommitLoop::give_up(const StoreError& error) {
     failed_ = true;
     inbox_.clear();
     inbox_origins_.clear();
+    inbox_reads_.clear();
   }
+  target_.end_reads();
   batches_.clear();
+  reads_.clear();
   for (Submitter& submitter : submitters_) {
     if (submitter.listener.on_failure) submitter.listener.on_failure(error);
   }

@@ -16,7 +16,7 @@
 namespace harrier {
 
 // Where the commit loop puts batches: the RocksDB writer, a fake in tests. Used by one thread at a
-// time. After an error nothing is called any more but the destructor.
+// time. After an error nothing is called any more but end_reads() and the destructor.
 class CommitTarget {
  public:
   virtual ~CommitTarget() = default;
@@ -33,6 +33,13 @@ class CommitTarget {
 
   // Everything is synced and nothing will follow: leave the mark of a clean stop.
   virtual Result<void, StoreError> close() = 0;
+
+  // Starts to read a page as of all that was written up to now. `done` runs later, on another
+  // thread.
+  virtual void read(const PageRequest& request, Store::PageReader done) = 0;
+
+  // After this no `done` runs any more; later reads are ignored.
+  virtual void end_reads() = 0;
 };
 
 struct CommitLimits {
@@ -63,6 +70,7 @@ class CommitLoop {
   // See Store. The thread starts at the first submit().
   SubmitterId add_submitter(StoreListener listener);
   Ticket submit(SubmitterId submitter, StoreBatch& batch);
+  void read(const PageRequest& request, Store::PageReader done);
   void stop();
 
  private:
@@ -82,6 +90,12 @@ class CommitLoop {
     bool closes_prefix = false;  // no group is incomplete after this batch
   };
 
+  struct PendingRead {
+    std::uint64_t after = 0;  // this many batches, in the order of their submission
+    PageRequest request;
+    Store::PageReader done;
+  };
+
   enum class Ending {
     none,
     abandon,
@@ -95,6 +109,7 @@ class CommitLoop {
     drain
   };
 
+  void start_thread();
   void run();
   Wake await_batches();
   void take_inbox();
@@ -105,6 +120,8 @@ class CommitLoop {
   Result<void, StoreError> sync();
   Result<void, StoreError> finish();
   void announce();
+  void read_pages();
+  void read_pages_of_other_lanes();
   void give_up(const StoreError& error);
   void recycle(std::size_t count);
   Clock::time_point wake_at() const;
@@ -116,6 +133,8 @@ class CommitLoop {
   std::condition_variable arrived_;
   std::vector<StoreBatch> inbox_;
   std::vector<Origin> inbox_origins_;
+  std::uint64_t submitted_ = 0;  // batches, ever
+  std::vector<PendingRead> inbox_reads_;
   std::vector<StoreBatch> spare_;  // cleared ones, to give their memory back to submitters
   bool waiting_ = false;
   bool failed_ = false;
@@ -125,7 +144,9 @@ class CommitLoop {
   // Of the committer thread.
   std::vector<StoreBatch> batches_;  // taken from the inbox, not yet written
   std::vector<Origin> origins_;
-  std::size_t closed_ = 0;  // batches in the longest prefix with complete groups
+  std::uint64_t written_ = 0;      // batches, ever
+  std::deque<PendingRead> reads_;  // wait for batches that are not yet written
+  std::size_t closed_ = 0;         // batches in the longest prefix with complete groups
   std::unordered_map<GroupId, std::uint32_t> missing_parts_;  // of the incomplete groups
   // Since when the oldest batch waits for a group; max when none does.
   Clock::time_point held_since_ = Clock::time_point::max();

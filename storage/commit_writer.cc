@@ -47,7 +47,8 @@ CommitWriter::CommitWriter(Database& database, FloorFilter& filter, RecoveredSto
       run_(recovered.run),
       batch_(std::make_unique<rocksdb::WriteBatch>()),
       block_(recovered.run),
-      epoch_began_(now()) {
+      epoch_began_(now()),
+      reader_(columns_, run_) {
   // The log that was just replayed fills the memtables too.
   for (rocksdb::ColumnFamilyHandle* column : {columns_.msg, columns_.ack}) {
     std::uint64_t replayed = 0;
@@ -119,7 +120,7 @@ void CommitWriter::record(const StoreBatch& batch, const StoreBatch::Operation& 
       break;
     case Kind::settle:
     case Kind::settle_range:
-      record_settle(operation.lane, {operation.seq, operation.end});
+      record_settle(operation);
       break;
     case Kind::drop_lane:
       drop(operation.lane);
@@ -152,11 +153,14 @@ void CommitWriter::record_put(const StoreBatch::Operation& operation) {
   work->next_put = operation.seq + 1;
   if (work->lane->settled.contains(operation.seq)) return;
   work->puts.push_back({operation.seq, &operation});
+  work->tally += tally_of(*operation.message);
 }
 
-void CommitWriter::record_settle(LaneId lane, SequenceRange range) {
-  LaneWork* work = work_on(lane);
+void CommitWriter::record_settle(const StoreBatch::Operation& operation) {
+  LaneWork* work = work_on(operation.lane);
   if (work == nullptr) return;
+  take_off(*work, operation.tally);
+  const SequenceRange range{operation.seq, operation.end};
   auto put = std::lower_bound(work->puts.begin(), work->puts.end(), range.begin,
                               [](const Put& entry, Sequence seq) { return entry.seq < seq; });
   std::uint64_t vanished = 0;
@@ -170,6 +174,17 @@ void CommitWriter::record_settle(LaneId lane, SequenceRange range) {
   } else {
     work->settled.push_back(range);
   }
+}
+
+// Entries of this very commit were counted when they were put. More can go than there is only if a
+// caller is wrong: then the count stops at zero, for the messages themselves are unharmed.
+void CommitWriter::take_off(LaneWork& work, const Tally& were) {
+  Tally& left = work.tally;
+  const bool wrong = were.entries > left.entries || were.bytes > left.bytes;
+  left -= {std::min(left.entries, were.entries), std::min(left.bytes, were.bytes)};
+  if (!wrong || std::exchange(miscounted_, true)) return;
+  kLog.error("lane {} lost more messages than it had: its counters are wrong until it is empty",
+             work.lane->id.value);
 }
 
 void CommitWriter::drop(LaneId lane) {
@@ -195,6 +210,7 @@ CommitWriter::LaneWork* CommitWriter::work_on(LaneId id) {
       work.lane = lane;
       work.dropped = false;
       work.next_put = lane->next_put;
+      work.tally = lane->tally;
       work.puts.clear();
       work.settled.clear();
       work.delivered.reset();
@@ -219,8 +235,9 @@ void CommitWriter::pack(LaneWork& work) {
     lane.delivered = std::max(lane.delivered, *work.delivered);
     lane.next_seq = std::max(lane.next_seq, *work.delivered);
   }
-  if (work.settled.empty() && !work.delivered) return;
-  acks_.settled(lane.id, work.settled, work.delivered);
+  if (work.puts.empty() && work.settled.empty() && !work.delivered) return;
+  lane.tally = work.tally;
+  acks_.changed(lane.id, work.settled, work.delivered, lane.tally);
   lanes_.settle(lane, work.settled);
 }
 
@@ -433,6 +450,14 @@ Result<void, StoreError> CommitWriter::delete_files(rocksdb::ColumnFamilyHandle*
       rocksdb::DeleteFilesInRanges(columns_.db, column, ranges.data(), ranges.size());
   if (!deleted.ok()) return fail(store_error(deleted, "deleting files nobody needs"));
   return {};
+}
+
+void CommitWriter::read(const PageRequest& request, Store::PageReader done) {
+  reader_.read(plan_page(lanes_.find(request.lane), request), std::move(done));
+}
+
+void CommitWriter::end_reads() {
+  reader_.stop();
 }
 
 Result<void, StoreError> CommitWriter::close() {

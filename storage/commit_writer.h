@@ -12,6 +12,7 @@
 #include "storage/commit_loop.h"
 #include "storage/database.h"
 #include "storage/floor_filter.h"
+#include "storage/lane_reader.h"
 #include "storage/lane_record.h"
 #include "storage/lane_states.h"
 #include "storage/recovery.h"
@@ -48,6 +49,8 @@ class CommitWriter final : public CommitTarget {
   Result<void, StoreError> sync() override;
   Result<void, StoreError> tidy(bool idle) override;
   Result<void, StoreError> close() override;
+  void read(const PageRequest& request, Store::PageReader done) override;
+  void end_reads() override;
 
   // To be looked at only before the first write.
   const LaneStates& lanes() const { return lanes_; }
@@ -68,6 +71,7 @@ class CommitWriter final : public CommitTarget {
     LaneState* lane = nullptr;
     bool dropped = false;
     Sequence next_put = 0;
+    Tally tally;
     std::vector<Put> puts;
     std::vector<SequenceRange> settled;
     std::optional<Sequence> delivered;
@@ -77,7 +81,8 @@ class CommitWriter final : public CommitTarget {
   void record(const StoreBatch& batch);
   void record(const StoreBatch& batch, const StoreBatch::Operation& operation);
   void record_put(const StoreBatch::Operation& operation);
-  void record_settle(LaneId lane, SequenceRange range);
+  void record_settle(const StoreBatch::Operation& operation);
+  void take_off(LaneWork& work, const Tally& were);
   void drop(LaneId lane);
   LaneWork* work_on(LaneId lane);
   void pack(LaneWork& work);
@@ -128,6 +133,8 @@ class CommitWriter final : public CommitTarget {
   std::uint64_t unsynced_bytes_ = 0;
   std::uint64_t synced_commit_ = 0;
   Clock::time_point garbage_collected_at_{};
+  bool miscounted_ = false;  // was told
+  LaneReader reader_;
 };
 
 }  // namespace harrier

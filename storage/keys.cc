@@ -1,5 +1,7 @@
 #include "storage/keys.h"
 
+#include <fmt/core.h>
+
 #include "storage/octets.h"
 
 namespace harrier {
@@ -53,6 +55,13 @@ KeyOctets<4> encode_epoch(Epoch epoch) {
   KeyOctets<4> out{};
   put_big(out.octets.data(), epoch);
   return out;
+}
+
+std::string to_hex(ByteView octets) {
+  std::string hex;
+  for (const char octet : octets)
+    hex += fmt::format("{:02x}", static_cast<unsigned char>(octet));
+  return hex;
 }
 
 std::optional<BlockKey> decode_block_key(ByteView octets) {

@@ -70,6 +70,9 @@ KeyOctets<12> encode(const AckKey& key);
 KeyOctets<4> encode(LaneId lane);
 KeyOctets<4> encode_epoch(Epoch epoch);  // the start of every msg, sh and ack key of that epoch
 
+// For error texts.
+std::string to_hex(ByteView octets);
+
 // None for octets that no encode() made.
 std::optional<BlockKey> decode_block_key(ByteView octets);
 std::optional<AckKey> decode_ack_key(ByteView octets);

@@ -35,6 +35,18 @@ void read_ranges(OctetReader& reader, Sequence end, std::vector<SequenceRange>& 
   }
 }
 
+void append_tally(Buffer& out, const Tally& tally) {
+  append_varint(out, tally.entries);
+  append_varint(out, tally.bytes);
+}
+
+Tally read_tally(OctetReader& reader) {
+  Tally tally;
+  tally.entries = reader.varint();
+  tally.bytes = reader.varint();
+  return tally;
+}
+
 void append_checksum(Buffer& out, ByteView key) {
   append_fixed(out, crc32c(out.view(), crc32c(key)));
 }
@@ -58,6 +70,7 @@ void read_lane_change(OctetReader& reader, LaneChange& change) {
   change.dropped = (flags & dropped_flag) != 0;
   change.delivered.reset();
   if (flags & delivered_flag) change.delivered = reader.varint();
+  change.tally = change.dropped ? Tally{} : read_tally(reader);
   read_ranges(reader, 0, change.settled);
 }
 
@@ -67,12 +80,13 @@ AckRecordBuilder::AckRecordBuilder() {
   append_fixed(octets_, kFormat);
 }
 
-void AckRecordBuilder::settled(LaneId lane, std::span<const SequenceRange> normalized,
-                               std::optional<Sequence> delivered) {
+void AckRecordBuilder::changed(LaneId lane, std::span<const SequenceRange> normalized,
+                               std::optional<Sequence> delivered, const Tally& tally) {
   start_unless_started();
   append_varint(octets_, lane.value);
   append_fixed(octets_, static_cast<std::uint8_t>(delivered ? delivered_flag : 0));
   if (delivered) append_varint(octets_, *delivered);
+  append_tally(octets_, tally);
   append_ranges(octets_, normalized, 0);
 }
 
@@ -115,6 +129,7 @@ void write_lane_snapshot(const LaneState& lane, Buffer& out) {
   append_varint(out, lane.next_seq);
   append_varint(out, lane.next_put);
   append_varint(out, lane.delivered);
+  append_tally(out, lane.tally);
   append_varint(out, lane.settled.floor());
   append_ranges(out, lane.settled.ranges(), lane.settled.floor());
   append_varint(out, lane.runs.size());
@@ -139,6 +154,7 @@ std::optional<LaneState> read_lane_snapshot(LaneId lane, ByteView snapshot) {
   state.next_seq = reader.varint();
   state.next_put = reader.varint();
   state.delivered = reader.varint();
+  state.tally = read_tally(reader);
   const Sequence floor = reader.varint();
   std::vector<SequenceRange> ranges;
   read_ranges(reader, floor, ranges);

@@ -15,13 +15,16 @@ namespace harrier {
 // What happened to lanes, in the two ways it is stored. "v" is a varint; crc32c is 4 octets little
 // endian over the key followed by everything before it.
 //
-// Ack record: all that one commit settled. Replaying one twice changes nothing.
+// Ack record: which lanes one commit changed, and all that it settled. Replaying one twice, or one
+// that a snapshot knows already before later ones, changes nothing.
 //   OFFSET  SIZE  DESCRIPTION
 //        0     1  format, 1
 //        1     *  lanes, up to the checksum; a lane may occur again, order counts
 //                   v  lane
 //                   1  flags: 1 dropped, 2 delivered
 //                   v  if delivered: entries below may have been delivered
+//                 v,v  unless dropped: persistent entries in the lane after the commit, their
+//                 octets
 //                   v  number of settled ranges
 //                 v,v  per range: begin - end of the range before (0 at first), length
 //    end-4     4  crc32c
@@ -31,6 +34,7 @@ namespace harrier {
 //        1     v  next sequence to give out
 //        *     v  next sequence to put
 //        *     v  entries below may have been delivered
+//        *   v,v  persistent entries, octets of their bodies
 //        *     v  floor: everything below is settled
 //        *     v  number of settled ranges above
 //        *   v,v  per range: begin - end of the range before (the floor at first), length
@@ -44,6 +48,7 @@ struct LaneChange {
   LaneId lane;
   bool dropped = false;
   std::optional<Sequence> delivered;
+  Tally tally;  // of the whole lane, after the change
   std::vector<SequenceRange> settled;
 };
 
@@ -57,8 +62,8 @@ class AckRecordBuilder {
 
   std::size_t bytes() const { return finished_ ? 0 : octets_.size(); }
 
-  void settled(LaneId lane, std::span<const SequenceRange> normalized,
-               std::optional<Sequence> delivered);
+  void changed(LaneId lane, std::span<const SequenceRange> normalized,
+               std::optional<Sequence> delivered, const Tally& tally);
   void dropped(LaneId lane);
 
   // The value to be stored under `key`, valid until the next change, which starts a new record.

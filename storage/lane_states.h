@@ -63,6 +63,7 @@ struct LaneState {
   Sequence next_seq = 1;      // above everything put, settled or delivered
   Sequence next_put = 1;      // one past the last put: what a later put skips counts as settled
   Sequence delivered = 0;     // entries below may have been delivered
+  Tally tally;                // persistent entries that are put and not settled
   std::vector<LaneRun> runs;  // ascending epochs, those with unsettled entries
   bool changed = false;       // since its last snapshot in qs
 

@@ -35,13 +35,10 @@ std::unique_ptr<rocksdb::Iterator> iterate(const Columns& columns,
 }
 
 StoreError damaged(std::string_view what, std::string_view key) {
-  std::string hex;
-  for (const char octet : key)
-    hex += fmt::format("{:02x}", static_cast<unsigned char>(octet));
   return {StoreError::Kind::corruption,
           fmt::format("a stored {} is damaged (key {}); the data directory needs a repair or a "
                       "backup",
-                      what, hex)};
+                      what, to_hex(key))};
 }
 
 Result<std::optional<std::uint64_t>, StoreError> read_note(const Columns& columns,
@@ -105,7 +102,8 @@ Result<void, StoreError> read_snapshots(const Columns& columns, RecoveredStore& 
   return {};
 }
 
-// A union of settled ranges: whether a snapshot has some of them already does not matter.
+// A union of settled ranges, and the newest tally: whether a snapshot has some of it already does
+// not matter.
 void replay(const LaneChange& change, RecoveredStore& store) {
   if (change.dropped) {
     store.lanes.drop(change.lane, store.epoch);
@@ -117,6 +115,7 @@ void replay(const LaneChange& change, RecoveredStore& store) {
     lane->delivered = std::max(lane->delivered, *change.delivered);
     lane->next_seq = std::max(lane->next_seq, *change.delivered);
   }
+  lane->tally = change.tally;  // the last record wins
   store.lanes.settle(*lane, change.settled);
 }
 
@@ -209,7 +208,7 @@ Result<void, StoreError> scan_blocks(const Columns& columns, const LaneStates& l
     if (key->last_seq < lane.settled.floor()) continue;
     BlockReader block(*key, view(it->value()));
     while (const auto entry = block.next()) {
-      if (lane.settled.contains(entry->seq)) continue;
+      if (!entry->parts.persistent || lane.settled.contains(entry->seq)) continue;
       visit({.lane = key->lane,
              .seq = entry->seq,
              .message = Message::create(entry->parts, entry->body),

@@ -30,7 +30,7 @@ Result<RecoveredStore, StoreError> recover(const Columns& columns);
 Result<void, StoreError> scan_definitions(const Columns& columns, std::string_view prefix,
                                           const Store::RecordVisitor& visit);
 
-// Visits the unsettled entries of all lanes in `lanes`, in the order of the disk.
+// Visits the unsettled persistent entries of all lanes in `lanes`, in the order of the disk.
 Result<void, StoreError> scan_blocks(const Columns& columns, const LaneStates& lanes,
                                      const Store::EntryVisitor& visit);
 

@@ -3,7 +3,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/assert.h"
 #include "base/log.h"
 #include "storage/commit_loop.h"
 #include "storage/commit_writer.h"
@@ -64,7 +63,10 @@ class RocksStore final : public Store {
       const LaneState* lane = writer_->lanes().find(id);
       RecoveredLane& recovered = lanes.emplace_back();
       recovered.lane = id;
-      if (lane != nullptr) recovered.next_seq = lane->next_seq;
+      if (lane == nullptr) continue;
+      recovered.first_seq = lane->settled.floor();
+      recovered.next_seq = lane->next_seq;
+      recovered.tally = lane->tally;
     }
     return lanes;
   }
@@ -81,7 +83,9 @@ class RocksStore final : public Store {
     return loop_->submit(submitter, batch);
   }
 
-  void read(const PageRequest&, PageReader) override { HARRIER_CHECK(false); }
+  void read(const PageRequest& request, PageReader done) override {
+    loop_->read(request, std::move(done));
+  }
 
   void stop() override { loop_->stop(); }
 

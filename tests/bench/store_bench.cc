@@ -159,7 +159,7 @@ void run_load(Broker& broker, const Load& load) {
     }
     for (; load.lag > 0 && settled + load.lag < n; ++settled) {
       batch.settle(LaneId{static_cast<std::uint32_t>(settled % load.lanes)},
-                   settled / load.lanes + 1);
+                   settled / load.lanes + 1, {1, load.body_bytes});
     }
     if (load.synced) batch.want_sync();
     last = broker.submit(batch);

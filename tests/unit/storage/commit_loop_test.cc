@@ -52,6 +52,15 @@ class FakeTarget final : public CommitTarget {
     return {};
   }
 
+  void read(const PageRequest& request, Store::PageReader done) override {
+    calls += 'r';
+    LanePage page;
+    page.next = request.end;
+    done(std::move(page));
+  }
+
+  void end_reads() override { calls += 'e'; }
+
   void close_gate() { gate_closed.store(true); }
 
   void await_write() { writing.wait(false); }
@@ -108,7 +117,7 @@ TEST_SUITE("commit loop") {
     CHECK(submit(loop, id, batch_of("a")) == 1);
     durability.await(1);
     loop.stop();
-    CHECK(target.calls == "wstc");
+    CHECK(target.calls == "wstec");
     CHECK(durability.durable() == 1);
     CHECK(durability.failures() == 0);
   }
@@ -141,7 +150,7 @@ TEST_SUITE("commit loop") {
     submit(loop, id, batch_of("a", false));
     durability.await(1);
     loop.stop();
-    CHECK(target.calls == "wstc");
+    CHECK(target.calls == "wstec");
   }
 
   TEST_CASE("much unsynced is synced without waiting") {
@@ -153,7 +162,7 @@ TEST_SUITE("commit loop") {
     submit(loop, id, batch_of("a", false));
     durability.await(1);
     loop.stop();
-    CHECK(target.calls == "wstc");
+    CHECK(target.calls == "wstec");
   }
 
   TEST_CASE("a commit of which nothing had to be written needs no sync") {
@@ -165,7 +174,7 @@ TEST_SUITE("commit loop") {
     submit(loop, id, batch_of("a"));
     durability.await(1);
     loop.stop();
-    CHECK(target.calls == "wtc");
+    CHECK(target.calls == "wtec");
   }
 
   TEST_CASE("a commit is limited, a batch is never split") {
@@ -219,7 +228,7 @@ TEST_SUITE("commit loop") {
     FakeTarget target;
     CommitLoop loop(target);
     loop.stop();
-    CHECK(target.calls == "c");
+    CHECK(target.calls == "ec");
   }
 
   TEST_CASE("without stop no mark is left") {
@@ -318,6 +327,100 @@ TEST_SUITE("commit loop groups") {
   }
 }
 
+TEST_SUITE("commit loop reads") {
+  PageRequest page_of(std::uint32_t lane) {
+    return {.lane = LaneId{lane}, .from = 1, .end = 2, .bytes_max = 1};
+  }
+
+  StoreBatch settle_in(std::uint32_t lane) {
+    StoreBatch batch;
+    batch.settle(LaneId{lane}, 1, {});
+    batch.want_sync();
+    return batch;
+  }
+
+  // Sets `read` when the page is there.
+  Store::PageReader note(std::atomic<int> & read) {
+    return [&read](LanePage&&) {
+      ++read;
+      read.notify_all();
+    };
+  }
+
+  TEST_CASE("a page comes after the batches before it are written, without waiting for a sync") {
+    FakeTarget target;
+    Durability durability;
+    std::atomic<int> read{0};
+    CommitLoop loop(target);
+    const SubmitterId id = loop.add_submitter(durability.listener());
+    target.close_gate();
+    submit(loop, id, batch_of("a"));
+    target.await_write();
+    submit(loop, id, batch_of("b"));
+    loop.read(page_of(1), note(read));
+    CHECK(read.load() == 0);
+    target.open_gate();
+    durability.await(2);
+    loop.stop();
+    CHECK(read.load() == 1);
+    CHECK(target.calls == "wstwrstec");
+  }
+
+  TEST_CASE("a page needs no batch at all") {
+    FakeTarget target;
+    std::atomic<int> read{0};
+    CommitLoop loop(target);
+    loop.add_submitter({});
+    loop.read(page_of(1), note(read));
+    read.wait(0);
+    loop.stop();
+    CHECK(target.calls == "rec");
+  }
+
+  TEST_CASE("an open group delays only pages of the lanes held back with it") {
+    FakeTarget target;
+    Durability durability;
+    std::atomic<int> same{0};
+    std::atomic<int> other{0};
+    CommitLoop loop(target, patient());
+    const SubmitterId id = loop.add_submitter(durability.listener());
+    StoreBatch part = settle_in(7);
+    part.join_group(GroupId{1}, 2);
+    submit(loop, id, std::move(part));
+    loop.read(page_of(7), note(same));
+    loop.read(page_of(8), note(other));
+    other.wait(0);
+    CHECK(same.load() == 0);
+    submit(loop, id, part_of("rest", 1, 2));
+    durability.await(2);
+    loop.stop();
+    CHECK(same.load() == 1);
+    CHECK(target.calls == "rwrstec");
+  }
+
+  TEST_CASE("after a failure or a stop no page comes") {
+    for (const bool fails : {true, false}) {
+      CAPTURE(fails);
+      FakeTarget target;
+      target.fail_write = fails;
+      Durability durability;
+      std::atomic<int> read{0};
+      CommitLoop loop(target);
+      const SubmitterId id = loop.add_submitter(durability.listener());
+      if (fails) {
+        submit(loop, id, batch_of("a"));
+        durability.await(1);
+      } else {
+        loop.stop();
+      }
+      loop.read(page_of(1), note(read));
+      loop.stop();
+      CHECK(read.load() == 0);
+      CHECK(target.calls.find('r') == std::string::npos);
+    }
+  }
+}
+
 TEST_SUITE("commit loop failures") {
   TEST_CASE("after a failed write or sync nothing is confirmed and everybody hears it once") {
     for (const bool write_fails : {true, false}) {
@@ -335,7 +438,7 @@ TEST_SUITE("commit loop failures") {
       two.await(1);
       submit(loop, second, batch_of("b"));
       loop.stop();
-      CHECK(target.calls == (write_fails ? "w" : "ws"));
+      CHECK(target.calls == (write_fails ? "we" : "wse"));
       for (const Durability* durability : {&one, &two}) {
         CHECK(durability->durable() == 0);
         CHECK(durability->failures() == 1);

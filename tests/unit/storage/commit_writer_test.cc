@@ -4,7 +4,7 @@
 
 #include <doctest/doctest.h>
 
-#include "store_support.h"
+#include "writer_bench.h"
 
 namespace harrier {
 
@@ -14,56 +14,7 @@ using test::text_message;
 
 constexpr LaneId kLane{3};
 
-// A writer on a database of its own, without the thread of the commit loop.
-struct Bench {
-  Bench() : Bench(96ULL << 20) {}
-
-  explicit Bench(std::uint64_t write_buffer_bytes) {
-    StoreConfig config;
-    config.write_buffer_bytes = write_buffer_bytes;
-    auto opened = Database::open(temp.path() + "/db", config, filter);
-    REQUIRE(opened.has_value());
-    database = *std::move(opened);
-    auto recovered = recover(database->columns());
-    REQUIRE(recovered.has_value());
-    writer = std::make_unique<CommitWriter>(*database, filter, *std::move(recovered),
-                                            WriterLimits{.epoch_bytes = epoch_bytes(config)});
-  }
-
-  std::uint64_t write() {
-    const auto written = writer->write({&batch, 1});
-    REQUIRE(written.has_value());
-    batch.clear();
-    CHECK(writer->lanes().check_invariants());
-    return *written;
-  }
-
-  // What a restart would find.
-  RecoveredStore recovered() const {
-    auto found = recover(database->columns());
-    REQUIRE(found.has_value());
-    return *std::move(found);
-  }
-
-  std::vector<Sequence> stored(LaneId lane) const {
-    std::vector<Sequence> found;
-    const RecoveredStore store = recovered();
-    CHECK(scan_blocks(database->columns(), store.lanes, [&](StoredEntry&& entry) {
-            if (entry.lane == lane) found.push_back(entry.seq);
-          }).has_value());
-    return found;
-  }
-
-  void put(Sequence seq, std::string_view body = "body") {
-    batch.put(kLane, seq, text_message(body), kNoTime, kNoTime);
-  }
-
-  test::TempDir temp;
-  FloorFilter filter;
-  std::unique_ptr<Database> database;
-  std::unique_ptr<CommitWriter> writer;
-  StoreBatch batch;
-};
+using Bench = test::WriterBench;
 
 }  // namespace
 
@@ -73,7 +24,7 @@ TEST_SUITE("commit writer") {
     for (Sequence seq = 1; seq <= 4; ++seq)
       bench.put(seq);
     for (Sequence seq = 1; seq <= 4; ++seq)
-      bench.batch.settle(kLane, seq);
+      bench.settle(seq);
     CHECK(bench.write() == 0);
     CHECK(bench.writer->lanes().find(kLane)->runs.empty());
     CHECK(bench.writer->lanes().find(kLane)->settled.floor() == 5);
@@ -82,7 +33,7 @@ TEST_SUITE("commit writer") {
   TEST_CASE("what vanished is noted with the next commit that writes") {
     Bench bench;
     bench.put(1);
-    bench.batch.settle(kLane, 1);
+    bench.settle(1);
     CHECK(bench.write() == 0);
     bench.put(2);
     CHECK(bench.write() > 0);
@@ -95,7 +46,7 @@ TEST_SUITE("commit writer") {
     for (Sequence seq = 1; seq <= 6; ++seq)
       bench.put(seq);
     for (const Sequence seq : {2U, 3U, 6U})
-      bench.batch.settle(kLane, seq);
+      bench.settle(seq);
     bench.write();
     CHECK(bench.stored(kLane) == std::vector<Sequence>{1, 4, 5});
     CHECK(bench.writer->lanes().find(kLane)->runs.at(0).entries == 3);
@@ -106,7 +57,7 @@ TEST_SUITE("commit writer") {
     bench.put(1);
     bench.put(2);
     const std::uint64_t unsynced = bench.write();
-    bench.batch.settle(kLane, 1);
+    bench.settle(1);
     CHECK(bench.write() > unsynced);
     CHECK(bench.stored(kLane) == std::vector<Sequence>{2});
   }
@@ -116,8 +67,8 @@ TEST_SUITE("commit writer") {
     bench.put(1);
     bench.put(5);
     bench.write();
-    bench.batch.settle(kLane, 1);
-    bench.batch.settle(kLane, 5);
+    bench.settle(1);
+    bench.settle(5);
     bench.write();
     CHECK(bench.writer->lanes().find(kLane)->settled.floor() == 6);
     CHECK(bench.recovered().lanes.find(kLane)->settled.floor() == 6);
@@ -129,7 +80,7 @@ TEST_SUITE("commit writer") {
     bench.put(2);
     bench.write();
     bench.put(3);
-    bench.batch.settle_below(kLane, 4);
+    bench.settle_below(4);
     bench.put(4);
     bench.write();
     CHECK(bench.stored(kLane) == std::vector<Sequence>{4});
@@ -142,9 +93,9 @@ TEST_SUITE("commit writer") {
     bench.put(2);
     bench.batch.drop_lane(kLane);
     bench.put(3);
-    bench.batch.settle(kLane, 1);
+    bench.settle(1);
     bench.write();
-    bench.batch.settle(kLane, 2);
+    bench.settle(2);
     bench.write();
     CHECK(bench.writer->lanes().find(kLane) == nullptr);
     CHECK(bench.recovered().lanes.find(kLane) == nullptr);
@@ -155,10 +106,10 @@ TEST_SUITE("commit writer") {
     Bench bench;
     for (Sequence seq = 1; seq <= 50; ++seq) {
       for (std::uint32_t lane = 0; lane < 20; ++lane) {
-        bench.batch.put(LaneId{lane}, seq, text_message("x"), kNoTime, kNoTime);
+        bench.accounts.put(bench.batch, LaneId{lane}, seq, text_message("x"));
       }
     }
-    bench.batch.settle(LaneId{7}, 1);
+    bench.settle(1, LaneId{7});
     bench.write();
     for (std::uint32_t lane = 0; lane < 20; ++lane) {
       CHECK(bench.stored(LaneId{lane}).size() == (lane == 7 ? 49 : 50));
@@ -175,7 +126,7 @@ TEST_SUITE("commit writer") {
       bench.write();
       REQUIRE(bench.writer->sync().has_value());
       REQUIRE(bench.writer->tidy(false).has_value());
-      if (seq > 80) bench.batch.settle_below(kLane, seq - 80);
+      if (seq > 80) bench.settle_below(seq - 80);
     }
     // 12.8 MB went through; a few epochs of 170 KB may lie around.
     REQUIRE(bench.writer->close().has_value());
@@ -196,7 +147,7 @@ TEST_SUITE("commit writer") {
       REQUIRE(bench.writer->sync().has_value());
       REQUIRE(bench.writer->tidy(false).has_value());
       for (Sequence s = seq - 7; s <= seq; ++s)
-        bench.batch.settle(kLane, s);
+        bench.settle(s);
     }
     bench.write();
     REQUIRE(bench.writer->close().has_value());
@@ -214,6 +165,81 @@ TEST_SUITE("commit writer") {
     bench.put(3, "small");
     bench.write();
     CHECK(bench.stored(kLane) == std::vector<Sequence>{1, 2, 3});
+  }
+}
+
+TEST_SUITE("commit writer tally") {
+  TEST_CASE("a lane counts what is stored in it, whatever vanished on the way") {
+    Bench bench;
+    bench.put(1, "12345");
+    bench.put(2, "1");
+    bench.put(3, "123");
+    bench.settle(2);
+    bench.write();
+    CHECK(bench.lane().tally == Tally{2, 8});
+    bench.settle(1);
+    bench.put(4, "1234");
+    bench.settle(4);
+    bench.write();
+    CHECK(bench.lane().tally == Tally{1, 3});
+    CHECK(bench.recovered().lanes.find(kLane)->tally == Tally{1, 3});
+  }
+
+  TEST_CASE("transient messages do not count") {
+    Bench bench;
+    bench.accounts.put(bench.batch, kLane, 1, test::transient_message("paged out"));
+    bench.put(2, "1234567");
+    bench.write();
+    CHECK(bench.lane().tally == Tally{1, 7});
+    bench.settle_below(3);
+    bench.write();
+    CHECK(bench.recovered().lanes.find(kLane)->tally == Tally{});
+  }
+
+  TEST_CASE("commits in which all vanished leave the count alone") {
+    Bench bench;
+    bench.put(1, "12345");
+    bench.write();
+    bench.put(2);
+    bench.settle(2);
+    const std::uint64_t unsynced = bench.write();
+    CHECK(bench.recovered().lanes.find(kLane)->tally == Tally{1, 5});
+    bench.settle(1);
+    CHECK(bench.write() > unsynced);
+    CHECK(bench.recovered().lanes.find(kLane)->tally == Tally{});
+  }
+
+  TEST_CASE("more settled than there was stops at zero and harms no message") {
+    Bench bench;
+    bench.put(1, "12345");
+    bench.write();
+    bench.batch.settle(kLane, 7, {5, 1000});
+    bench.put(8, "123");
+    bench.write();
+    CHECK(bench.lane().tally == Tally{1, 3});
+    CHECK(bench.stored(kLane) == std::vector<Sequence>{1, 8});
+  }
+
+  TEST_CASE("the count is right after every epoch and restart") {
+    Bench bench(256 * 1024);
+    Sequence seq = 0;
+    for (int restart = 0; restart < 6; ++restart) {
+      for (int commit = 0; commit < 40; ++commit) {
+        for (int i = 0; i < 8; ++i) {
+          ++seq;
+          bench.put(seq, std::string(seq * 37 % 4000, 'x'));
+        }
+        // The lane changes in some epochs only, another in all of them.
+        if (commit % 13 == 0) bench.settle_below(seq - seq / 3);
+        bench.accounts.put(bench.batch, LaneId{9}, seq, text_message("other"));
+        bench.write();
+      }
+      CHECK(bench.lane().tally == bench.accounts.left(kLane));
+      bench.reopen();
+      CHECK(bench.lane().tally == bench.accounts.left(kLane));
+      CHECK(bench.lane(LaneId{9}).tally == bench.accounts.left(LaneId{9}));
+      CHECK(bench.lane().tally.entries == bench.stored(kLane).size());
+    }
   }
 }
 

@@ -22,6 +22,7 @@ LaneState sample_lane() {
   lane.next_seq = 1000;
   lane.next_put = 990;
   lane.delivered = 500;
+  lane.tally = {450, 123'456};
   const std::vector<SequenceRange> settled{{1, 100}, {200, 300}, {400, 401}};
   lane.settled.add(settled);
   lane.runs = {{2, 90, 250, 100, 10'000}, {3, 251, 600, 350, 1ULL << 40}};
@@ -35,16 +36,18 @@ TEST_SUITE("lane record") {
     AckRecordBuilder builder;
     CHECK(builder.empty());
     const std::vector<SequenceRange> settled{{5, 9}, {12, 1ULL << 50}};
-    builder.settled(LaneId{1}, settled, std::nullopt);
-    builder.settled(LaneId{UINT32_MAX}, {}, Sequence{77});
+    builder.changed(LaneId{1}, settled, std::nullopt, {3, 1ULL << 40});
+    builder.changed(LaneId{UINT32_MAX}, {}, Sequence{77}, {});
     builder.dropped(LaneId{1});
     const auto changes = changes_in(builder.finish(kKey));
     REQUIRE(changes.size() == 3);
     CHECK(changes[0].lane == LaneId{1});
     CHECK(changes[0].settled == settled);
+    CHECK(changes[0].tally == Tally{3, 1ULL << 40});
     CHECK_FALSE(changes[0].delivered);
     CHECK(changes[1].lane == LaneId{UINT32_MAX});
     CHECK(changes[1].delivered == Sequence{77});
+    CHECK(changes[1].tally == Tally{});
     CHECK(changes[2].dropped);
   }
 
@@ -62,7 +65,7 @@ TEST_SUITE("lane record") {
   TEST_CASE("every flipped bit of an ack record is noticed") {
     AckRecordBuilder builder;
     const std::vector<SequenceRange> settled{{5, 9}};
-    builder.settled(LaneId{1}, settled, Sequence{3});
+    builder.changed(LaneId{1}, settled, Sequence{3}, {2, 20});
     const std::string octets(builder.finish(kKey));
     for (std::size_t bit = 0; bit < octets.size() * 8; ++bit) {
       std::string bad = octets;
@@ -82,6 +85,7 @@ TEST_SUITE("lane record") {
     CHECK(read->next_seq == lane.next_seq);
     CHECK(read->next_put == lane.next_put);
     CHECK(read->delivered == lane.delivered);
+    CHECK(read->tally == lane.tally);
     CHECK(read->runs == lane.runs);
     CHECK(read->settled.floor() == 100);
     CHECK(read->settled.contains(250));

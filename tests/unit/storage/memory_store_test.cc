@@ -112,13 +112,88 @@ TEST_SUITE("memory store") {
     submit(store, id, with_put(1));
     StoreBatch drop;
     drop.drop_lane(kLane);
-    drop.settle(kLane, 7);
+    drop.settle(kLane, 7, {});
     store.submit(id, drop);
     submit(store, id, with_put(8));
     store.reopen();
     const auto content = read_all(store, {kLane});
     CHECK(content.entries.empty());
     CHECK(content.next_seq.at(kLane.value) == 1);
+  }
+
+  TEST_CASE("a page has the unsettled entries of its range, up to so many octets") {
+    MemoryStore store;
+    const SubmitterId id = store.add_submitter({});
+    StoreBatch batch;
+    for (Sequence seq = 1; seq <= 9; ++seq)
+      batch.put(kLane, seq, text_message("body"), kNoTime, kNoTime);
+    batch.settle(kLane, 4, {1, 4});
+    store.submit(id, batch);
+    LanePage page = test::read_page(store, {.lane = kLane, .from = 3, .end = 8});
+    CHECK(test::sequences_in(page) == std::vector<Sequence>{3, 5, 6, 7});
+    CHECK(page.next == 8);
+    page = test::read_page(store, {.lane = kLane, .from = 3, .end = 8, .bytes_max = 1});
+    CHECK(test::sequences_in(page) == std::vector<Sequence>{3});
+    CHECK(page.next == 5);
+    page = test::read_page(store, {.lane = LaneId{99}, .from = 3, .end = 8});
+    CHECK(page.entries.empty());
+    CHECK(page.next == 8);
+  }
+
+  TEST_CASE("a page is read when the batches before it are released") {
+    MemoryStore store;
+    const SubmitterId id = store.add_submitter({});
+    store.hold();
+    submit(store, id, with_put(1));
+    std::vector<Sequence> seen;
+    int pages = 0;
+    const auto note = [&](LanePage&& page) {
+      ++pages;
+      seen = test::sequences_in(page);
+    };
+    store.read({.lane = kLane, .from = 1, .end = 9}, note);
+    CHECK(pages == 0);
+    store.release();
+    CHECK(pages == 1);
+    CHECK(seen == std::vector<Sequence>{1});
+    store.hold();
+    store.read({.lane = kLane, .from = 1, .end = 9}, note);
+    store.crash();
+    store.release();
+    CHECK(pages == 1);
+  }
+
+  TEST_CASE("a reader may read again") {
+    MemoryStore store;
+    const SubmitterId id = store.add_submitter({});
+    submit(store, id, with_put(1));
+    submit(store, id, with_put(2));
+    std::vector<Sequence> seen;
+    const PageRequest all{.lane = kLane, .from = 1, .end = 3, .bytes_max = 1};
+    store.read(all, [&](LanePage&& first) {
+      seen = test::sequences_in(first);
+      store.read({.lane = kLane, .from = first.next, .end = 3}, [&](LanePage&& second) {
+        for (const Sequence seq : test::sequences_in(second))
+          seen.push_back(seq);
+      });
+    });
+    CHECK(seen == std::vector<Sequence>{1, 2});
+  }
+
+  TEST_CASE("transient entries come back in this run only and are not counted") {
+    MemoryStore store;
+    const SubmitterId id = store.add_submitter({});
+    StoreBatch batch;
+    batch.put(kLane, 1, test::transient_message("gone"), kNoTime, kNoTime);
+    batch.put(kLane, 2, text_message("12345"), kNoTime, kNoTime);
+    store.submit(id, batch);
+    const PageRequest all{.lane = kLane, .from = 1, .end = 9};
+    CHECK(test::sequences_in(test::read_page(store, all)) == std::vector<Sequence>{1, 2});
+    store.reopen();
+    const auto content = read_all(store, {kLane});
+    CHECK(content.sequences(kLane) == std::vector<Sequence>{2});
+    CHECK(content.tally.at(kLane.value) == Tally{1, 5});
+    CHECK(test::sequences_in(test::read_page(store, all)) == std::vector<Sequence>{2});
   }
 }
 

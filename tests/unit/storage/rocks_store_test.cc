@@ -37,8 +37,12 @@ struct Life {
   }
 
   void put(Sequence seq, LaneId lane = kLane) {
-    batch.put(lane, seq, text_message("body " + std::to_string(seq)), kNoTime, kNoTime);
+    accounts.put(batch, lane, seq, text_message("body " + std::to_string(seq)));
   }
+
+  void settle(Sequence seq, LaneId lane = kLane) { accounts.settle(batch, lane, seq); }
+
+  void settle_below(Sequence end) { accounts.settle_range(batch, kLane, 1, end); }
 
   void stop() {
     store->stop();
@@ -52,6 +56,7 @@ struct Life {
   std::unique_ptr<Durability> durability;
   std::unique_ptr<Store> store;
   SubmitterId submitter;
+  test::Accounts accounts;
   StoreBatch batch;
 };
 
@@ -85,7 +90,7 @@ TEST_SUITE("rocks store") {
         life.put(seq);
       life.commit();
       life.batch.delete_record("queue/b");
-      life.batch.settle(kLane, 2);
+      life.settle(2);
       life.commit();
       clean ? life.stop() : life.kill();
       const Content found = life.open();
@@ -118,8 +123,8 @@ TEST_SUITE("rocks store") {
       life.put(1);
       life.put(2);
       life.commit();
-      life.batch.settle_below(kLane, 3);
-      life.batch.settle(kLane, 9);             // was never put
+      life.settle_below(3);
+      life.settle(9);                          // was never put
       life.batch.delivered_below(kOther, 42);  // nothing was ever stored here
       life.commit();
       clean ? life.stop() : life.kill();
@@ -146,11 +151,11 @@ TEST_SUITE("rocks store") {
       seq = before.next_seq.at(kLane.value);
       for (int i = 0; i < 3; ++i) {
         life.put(seq);
-        life.batch.settle(kLane, seq++);
+        life.settle(seq++);
       }
       life.commit();
       life.put(seq);
-      if (round % 2 == 0) life.batch.settle(kLane, seq - 1);
+      if (round % 2 == 0) life.settle(seq - 1);
       life.commit();
       life.kill();
       const Content after = life.open();
@@ -279,13 +284,13 @@ TEST_SUITE("rocks store space") {
     Sequence seq = 0;
     for (int commit = 0; commit < 200; ++commit) {
       for (int i = 0; i < 50; ++i) {
-        life.batch.put(kLane, ++seq, text_message(std::string(1000, 'x')), kNoTime, kNoTime);
+        life.accounts.put(life.batch, kLane, ++seq, text_message(std::string(1000, 'x')));
       }
       life.commit();
     }
     const std::uintmax_t full = life.temp.bytes_of(".sst");
     CHECK(full > 8'000'000);
-    life.batch.settle_below(kLane, seq + 1);
+    life.settle_below(seq + 1);
     life.commit();
     life.stop();
     CHECK(life.open().entries.empty());
@@ -293,9 +298,9 @@ TEST_SUITE("rocks store space") {
     life.open();
     for (int commit = 0; commit < 20; ++commit) {  // another epoch or two
       for (int i = 0; i < 50; ++i) {
-        life.batch.put(kLane, ++seq, text_message(std::string(1000, 'x')), kNoTime, kNoTime);
+        life.accounts.put(life.batch, kLane, ++seq, text_message(std::string(1000, 'x')));
       }
-      life.batch.settle_below(kLane, seq + 1);
+      life.settle_below(seq + 1);
       life.commit();
       life.put(++seq);
       life.commit();

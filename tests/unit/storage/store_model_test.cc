@@ -52,7 +52,30 @@ void check_same(const Content& stored, const Content& model) {
     CHECK(stored.next_seq.at(expected.first) <= expected.second);
   }
   for (const auto& [place, entry] : stored.entries) {
+    CHECK(place.second >= stored.first_seq.at(place.first));
     CHECK(place.second < stored.next_seq.at(place.first));
+  }
+  for (const auto& counted : stored.tally) {
+    CAPTURE(counted.first);
+    const Tally scanned = stored.counted(counted.first);
+    CHECK(counted.second.entries == scanned.entries);
+    CHECK(counted.second.bytes == scanned.bytes);
+    CHECK(counted.second == model.tally.at(counted.first));
+  }
+}
+
+void check_same_page(const PageRequest& request, Store& store, Store& model) {
+  CAPTURE(request.lane.value);
+  CAPTURE(request.from);
+  CAPTURE(request.end);
+  CAPTURE(request.bytes_max);
+  const LanePage stored = test::read_page(store, request);
+  const LanePage expected = test::read_page(model, request);
+  CHECK_FALSE(stored.damage.has_value());
+  CHECK(stored.next == expected.next);
+  REQUIRE(test::sequences_in(stored) == test::sequences_in(expected));
+  for (std::size_t i = 0; i < stored.entries.size(); ++i) {
+    CHECK(Content::entry(stored.entries[i]) == Content::entry(expected.entries[i]));
   }
 }
 
@@ -85,6 +108,7 @@ TEST_SUITE("store model") {
         StoreBatch copy = batch;
         last = store->submit(submitter, batch);
         model.submit(shadow, copy);
+        if (random() % 8 == 0) check_same_page(workload.page(), *store, model);
       }
       live = workload.lanes();
       next_lane = workload.next_lane();

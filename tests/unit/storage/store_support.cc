@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <future>
+
 #include <fmt/core.h>
 
 #include "base/assert.h"
@@ -57,12 +59,36 @@ MessageRef text_message(std::string_view body, std::string_view routing_key) {
                          body);
 }
 
+MessageRef transient_message(std::string_view body) {
+  return Message::create({.exchange = "", .routing_key = "transient", .properties = ""}, body);
+}
+
 std::vector<Sequence> Content::sequences(LaneId lane) const {
   std::vector<Sequence> found;
   for (const auto& [place, entry] : entries) {
     if (place.first == lane.value) found.push_back(place.second);
   }
   return found;
+}
+
+Tally Content::counted(std::uint32_t lane) const {
+  Tally sum;
+  for (auto it = entries.lower_bound({lane, 0}); it != entries.end() && it->first.first == lane;
+       ++it) {
+    sum += {1, it->second.body_bytes};
+  }
+  return sum;
+}
+
+Content::Entry Content::entry(const StoredEntry& stored) {
+  const Message& m = *stored.message;
+  return {
+      .message = fmt::format("{}|{}|{}|{}|{}|{}|{}", m.exchange(), m.routing_key(), m.properties(),
+                             m.body(), m.persistent(), m.priority(), m.ttl_ms()),
+      .enqueued_at = stored.enqueued_at.time_since_epoch().count(),
+      .expires_at = stored.expires_at.time_since_epoch().count(),
+      .redelivered = stored.redelivered,
+      .body_bytes = m.body().size()};
 }
 
 Content read_all(Store& store, const std::vector<LaneId>& live) {
@@ -72,23 +98,78 @@ Content read_all(Store& store, const std::vector<LaneId>& live) {
   }));
   const auto lanes = store.recover_lanes(live);
   HARRIER_CHECK(lanes.has_value());
-  for (const RecoveredLane& lane : *lanes)
+  for (const RecoveredLane& lane : *lanes) {
+    content.first_seq[lane.lane.value] = lane.first_seq;
     content.next_seq[lane.lane.value] = lane.next_seq;
+    content.tally[lane.lane.value] = lane.tally;
+  }
   std::map<std::uint32_t, Sequence> last;
   const auto scanned = store.scan_entries([&](StoredEntry&& entry) {
-    const Message& m = *entry.message;
     Sequence& previous = last[entry.lane.value];
     if (entry.seq <= previous) content.ascending = false;
     previous = entry.seq;
-    content.entries[{entry.lane.value, entry.seq}] = {
-        .message = fmt::format("{}|{}|{}|{}|{}|{}|{}", m.exchange(), m.routing_key(),
-                               m.properties(), m.body(), m.persistent(), m.priority(), m.ttl_ms()),
-        .enqueued_at = entry.enqueued_at.time_since_epoch().count(),
-        .expires_at = entry.expires_at.time_since_epoch().count(),
-        .redelivered = entry.redelivered};
+    content.entries[{entry.lane.value, entry.seq}] = Content::entry(entry);
   });
   HARRIER_CHECK(scanned.has_value());
   return content;
+}
+
+LanePage read_page(Store& store, const PageRequest& request) {
+  std::promise<LanePage> promise;
+  std::future<LanePage> page = promise.get_future();
+  store.read(request, [&promise](LanePage&& read) { promise.set_value(std::move(read)); });
+  return page.get();
+}
+
+std::vector<Sequence> sequences_in(const LanePage& page) {
+  std::vector<Sequence> found;
+  for (const StoredEntry& entry : page.entries)
+    found.push_back(entry.seq);
+  return found;
+}
+
+void Accounts::put(StoreBatch& batch, LaneId lane, Sequence seq, const MessageRef& message,
+                   Timestamp enqueued_at, Timestamp expires_at) {
+  lanes_[lane][seq] = tally_of(*message);
+  batch.put(lane, seq, message, enqueued_at, expires_at);
+}
+
+void Accounts::settle(StoreBatch& batch, LaneId lane, Sequence seq) {
+  batch.settle(lane, seq, take(lane, seq, seq + 1));
+}
+
+void Accounts::settle_range(StoreBatch& batch, LaneId lane, Sequence begin, Sequence end) {
+  batch.settle_range(lane, begin, end, take(lane, begin, end));
+}
+
+void Accounts::drop(StoreBatch& batch, LaneId lane) {
+  lanes_.erase(lane);
+  batch.drop_lane(lane);
+}
+
+void Accounts::take_over(const Content& content) {
+  for (const auto& [place, entry] : content.entries) {
+    lanes_[LaneId{place.first}][place.second] = {1, entry.body_bytes};
+  }
+}
+
+Tally Accounts::left(LaneId lane) const {
+  Tally sum;
+  const auto found = lanes_.find(lane);
+  if (found == lanes_.end()) return sum;
+  for (const auto& [seq, tally] : found->second)
+    sum += tally;
+  return sum;
+}
+
+Tally Accounts::take(LaneId lane, Sequence begin, Sequence end) {
+  auto& entries = lanes_[lane];
+  Tally sum;
+  for (auto it = entries.lower_bound(begin); it != entries.end() && it->first < end;) {
+    sum += it->second;
+    it = entries.erase(it);
+  }
+  return sum;
 }
 
 std::unique_ptr<Store> open_store(const StoreConfig& config) {

@@ -53,6 +53,7 @@ class Durability {
 };
 
 MessageRef text_message(std::string_view body, std::string_view routing_key = "key");
+MessageRef transient_message(std::string_view body);
 
 // All that a store gives back, in a form that can be compared and printed.
 struct Content {
@@ -61,20 +62,53 @@ struct Content {
     std::int64_t enqueued_at;
     std::int64_t expires_at;
     bool redelivered;
+    std::uint64_t body_bytes;
 
     friend bool operator==(const Entry&, const Entry&) = default;
   };
 
   std::map<std::string, std::string> records;
+  std::map<std::uint32_t, Sequence> first_seq;
   std::map<std::uint32_t, Sequence> next_seq;
+  std::map<std::uint32_t, Tally> tally;
   std::map<std::pair<std::uint32_t, Sequence>, Entry> entries;
   bool ascending = true;  // within each lane
 
   std::vector<Sequence> sequences(LaneId lane) const;
+
+  // Of the entries that were scanned.
+  Tally counted(std::uint32_t lane) const;
+
+  static Entry entry(const StoredEntry& stored);
 };
 
 // Recovers `store`, keeping `live`.
 Content read_all(Store& store, const std::vector<LaneId>& live);
+
+// Reads a page and waits for it.
+LanePage read_page(Store& store, const PageRequest& request);
+
+std::vector<Sequence> sequences_in(const LanePage& page);
+
+// Fills batches and remembers what the puts added, so that a test can settle by sequence alone.
+class Accounts {
+ public:
+  void put(StoreBatch& batch, LaneId lane, Sequence seq, const MessageRef& message,
+           Timestamp enqueued_at = kNoTime, Timestamp expires_at = kNoTime);
+  void settle(StoreBatch& batch, LaneId lane, Sequence seq);
+  void settle_range(StoreBatch& batch, LaneId lane, Sequence begin, Sequence end);
+  void drop(StoreBatch& batch, LaneId lane);
+
+  // Entries that were there before the test put anything.
+  void take_over(const Content& content);
+
+  Tally left(LaneId lane) const;
+
+ private:
+  Tally take(LaneId lane, Sequence begin, Sequence end);
+
+  std::map<LaneId, std::map<Sequence, Tally>> lanes_;
+};
 
 // Opens a store or fails the test.
 std::unique_ptr<Store> open_store(const StoreConfig& config);

@@ -1,5 +1,7 @@
 #include "workload.h"
 
+#include <algorithm>
+
 namespace harrier::test {
 
 std::uint64_t progress_of(const Content& content) {
@@ -14,6 +16,7 @@ Workload::Workload(std::uint64_t seed, const Content& start, std::uint32_t first
   for (const auto& [place, entry] : start.entries) {
     lanes_[place.first].live.push_back(place.second);
   }
+  accounts_.take_over(start);
   while (lanes_.size() < kLanes)
     lanes_[next_lane_++];
 }
@@ -23,6 +26,15 @@ std::vector<LaneId> Workload::lanes() const {
   for (const auto& [id, lane] : lanes_)
     ids.push_back(LaneId{id});
   return ids;
+}
+
+PageRequest Workload::page() {
+  PageRequest request;
+  const Lane& lane = pick(request.lane);
+  request.from = below(lane.next_seq + 1);
+  request.end = request.from + 1 + below(below(2) == 0 ? 20 : lane.next_seq);
+  request.bytes_max = below(2) == 0 ? below(5000) : 1 << 20;
+  return request;
 }
 
 StoreBatch Workload::next() {
@@ -46,19 +58,19 @@ StoreBatch Workload::next() {
 void Workload::put(StoreBatch& batch) {
   LaneId id;
   Lane& lane = pick(id);
-  if (below(10) == 0) lane.next_seq += below(4);  // transient messages take sequences too
+  if (below(10) == 0) lane.next_seq += below(4);  // transient messages that are not paged out
   const std::uint64_t size = below(200) == 0 ? 100'000 : below(20) == 0 ? below(8000) : below(100);
   const auto message =
       Message::create({.exchange = below(2) == 0 ? "" : "logs",
                        .routing_key = "key" + std::to_string(below(3)),
                        .properties = std::string(below(20), static_cast<char>('a' + below(26))),
-                       .persistent = true,
+                       .persistent = below(8) != 0,
                        .priority = static_cast<std::uint8_t>(below(3)),
                        .ttl_ms = below(4) == 0 ? static_cast<std::int64_t>(below(100'000)) : -1},
                       std::string(size, static_cast<char>('a' + below(26))));
   const Timestamp now{Milliseconds(1'700'000'000'000 + static_cast<std::int64_t>(below(1000)))};
   const Timestamp expires = below(4) == 0 ? now + Milliseconds(below(100'000)) : kNoTime;
-  batch.put(id, lane.next_seq, message, now, expires);
+  accounts_.put(batch, id, lane.next_seq, message, now, expires);
   lane.live.push_back(lane.next_seq++);
 }
 
@@ -67,22 +79,28 @@ void Workload::settle(StoreBatch& batch) {
   Lane& lane = pick(id);
   const std::uint64_t dice = below(200);
   if (dice == 0) {
-    batch.drop_lane(id);
+    accounts_.drop(batch, id);
     lanes_.erase(id.value);
     lanes_[next_lane_++];
   } else if (dice < 3) {
-    batch.settle_below(id, lane.next_seq);
+    accounts_.settle_range(batch, id, 1, lane.next_seq);
     lane.live.clear();
   } else if (dice < 6) {
-    batch.settle(id, lane.next_seq++);  // a transient message
-  } else if (dice < 10) {
+    batch.settle(id, lane.next_seq++, {});  // was never put
+  } else if (dice < 9 && !lane.live.empty()) {
+    const std::size_t first = below(lane.live.size());
+    const std::size_t last = first + below(std::min<std::size_t>(50, lane.live.size() - first));
+    accounts_.settle_range(batch, id, lane.live[first], lane.live[last] + 1);
+    lane.live.erase(lane.live.begin() + static_cast<std::ptrdiff_t>(first),
+                    lane.live.begin() + static_cast<std::ptrdiff_t>(last) + 1);
+  } else if (dice < 12) {
     batch.delivered_below(id, lane.next_seq);
   } else if (!lane.live.empty()) {
     // Mostly the oldest or the newest; often the newest is not written yet.
     const std::uint64_t where = below(4);
     const std::size_t last = lane.live.size() - 1;
     const std::size_t at = where == 0 ? below(last + 1) : where == 1 ? last : 0;
-    batch.settle(id, lane.live[at]);
+    accounts_.settle(batch, id, lane.live[at]);
     lane.live.erase(lane.live.begin() + static_cast<std::ptrdiff_t>(at));
   }
 }

@@ -26,6 +26,9 @@ class Workload {
 
   std::vector<LaneId> lanes() const;
 
+  // Some part of some lane.
+  PageRequest page();
+
   // A dropped lane is replaced by this one.
   std::uint32_t next_lane() const { return next_lane_; }
 
@@ -43,6 +46,7 @@ class Workload {
   std::uint64_t below(std::uint64_t n) { return random_() % n; }
 
   std::mt19937_64 random_;
+  Accounts accounts_;
   std::map<std::uint32_t, Lane> lanes_;
   std::uint32_t next_lane_;
   std::uint64_t progress_;

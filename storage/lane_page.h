@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "storage/columns.h"
+#include "storage/keys.h"
+#include "storage/lane_states.h"
+#include "storage/store.h"
+
+namespace harrier {
+
+// How to read one page: what only the committer thread knows about the lane, as of the moment the
+// page is to show.
+struct PagePlan {
+  PageRequest request;
+  Sequence delivered = 0;              // entries below may have been delivered
+  std::vector<Epoch> epochs;           // in which the lane has blocks of the request, ascending
+  std::vector<SequenceRange> settled;  // within the request; ascending, disjoint
+};
+
+// Null for a lane that does not exist or is dropped: its pages are empty.
+PagePlan plan_page(const LaneState* lane, const PageRequest& request);
+
+// Reads the blocks that `plan` names. One seek for each of its epochs, none to any other; blocks
+// that were deleted since the plan was made held nothing unsettled. `run` is that of the store now:
+// transient entries of an earlier one are left out. Thread safe.
+LanePage read_page(const Columns& columns, std::uint64_t run, const PagePlan& plan);
+
+}  // namespace harrier
