@@ -47,6 +47,7 @@ struct BlockKey {
   LaneId lane;
   Sequence last_seq = 0;
 
+  // NOLINTNEXTLINE(modernize-use-nullptr): it mistakes the comparison's 0 for a pointer
   friend auto operator<=>(const BlockKey&, const BlockKey&) = default;
 };
 
@@ -54,6 +55,7 @@ struct AckKey {
   Epoch epoch = 0;
   std::uint64_t commit = 0;
 
+  // NOLINTNEXTLINE(modernize-use-nullptr)
   friend auto operator<=>(const AckKey&, const AckKey&) = default;
 };
 

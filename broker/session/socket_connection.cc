@@ -140,7 +140,7 @@ void SocketConnection::flush() {
 }
 
 void SocketConnection::send_output() {
-  std::array<iovec, 64> pieces;
+  std::array<iovec, 64> pieces{};
   OutputBuffer& output = connection_.output();
   std::size_t sent = 0;
   while (!output.empty()) {

@@ -39,7 +39,7 @@ Outcome check_content(const AssembledContent& content, std::uint64_t max_message
 
 Result<Exchange*, ProtocolError> publishable_exchange(Channel& channel, std::string_view name) {
   if (auto allowed = channel.require_write(name); !allowed) return fail(allowed.error());
-  const auto exchange = channel.vhost().require_exchange(name);
+  auto exchange = channel.vhost().require_exchange(name);
   if (!exchange) return fail(exchange.error());
   if ((*exchange)->definition().internal) {
     return fail(ProtocolError{
@@ -112,7 +112,7 @@ void deliver_to(Channel& channel, const MessageRef& message,
 // basic.publish/immediate, which RabbitMQ refuses: only queues with a consumer ready to take the
 // message get it; without any it comes back with NO_CONSUMERS. On another shard the consumer may
 // have got something else between the question and the message, which then waits in the queue.
-void deliver_immediate(Channel& channel, MessageRef message,
+void deliver_immediate(Channel& channel, const MessageRef& message,
                        const std::vector<QueueHandle*>& queues) {
   struct Takers {
     bool any_here = false;
@@ -218,7 +218,7 @@ Outcome publish(Channel& channel, AssembledContent& content) {
     send_return(channel, ReplyCode::no_route, message);
   }
   if (content.immediate && !scratch.queues.empty()) {
-    deliver_immediate(channel, std::move(message), scratch.queues);
+    deliver_immediate(channel, message, scratch.queues);
   } else {
     deliver_to(channel, message, scratch.queues);
   }

@@ -12,7 +12,7 @@ namespace {
 
 constexpr ConnectionId kOther{2};
 
-const std::string kDefaultRefused =
+const std::string default_refused =
     "ACCESS_REFUSED - operation not permitted on the default exchange";
 
 std::string locked(const std::string& name) {
@@ -79,7 +79,7 @@ TEST_SUITE("exchange.declare") {
     CHECK(broker.declare(an_exchange("x", "direct")) == "ok");
     CHECK(broker.declare(an_exchange("", "nonsense")) ==
           "PRECONDITION_FAILED - unknown exchange type 'nonsense'");
-    CHECK(broker.declare(an_exchange("", "direct")) == kDefaultRefused);
+    CHECK(broker.declare(an_exchange("", "direct")) == default_refused);
     CHECK(broker.declare(an_exchange("x", "fanout")) ==
           "PRECONDITION_FAILED - inequivalent arg 'type' for exchange 'x' in vhost '/': received "
           "'fanout' but current is 'direct'");
@@ -94,7 +94,7 @@ TEST_SUITE("exchange.declare") {
     CHECK(verdict(broker.vhost.require_exchange("x")) == "ok");
     CHECK(verdict(broker.vhost.require_exchange("z")) ==
           "NOT_FOUND - no exchange 'z' in vhost '/'");
-    CHECK(verdict(precheck_not_default("")) == kDefaultRefused);
+    CHECK(verdict(precheck_not_default("")) == default_refused);
   }
 }
 
@@ -104,7 +104,7 @@ TEST_SUITE("exchange.delete") {
     const auto check = [&broker](std::string_view name, bool if_unused = false) {
       return verdict(broker.vhost.check_delete_exchange(name, if_unused));
     };
-    CHECK(check("") == kDefaultRefused);
+    CHECK(check("") == default_refused);
     CHECK(check("amq.topic") ==
           "ACCESS_REFUSED - deletion of system exchange 'amq.topic' in vhost '/' not allowed");
     CHECK(check("amq.nope") ==
@@ -213,8 +213,8 @@ TEST_SUITE("bind and unbind") {
     broker.declare(an_exchange("x", "headers"));
     broker.declare(exclusive_queue("theirs"), kOther);
     broker.declare(a_queue("q"));
-    CHECK(broker.bind(to_queue("", "nope")) == kDefaultRefused);
-    CHECK(broker.bind(to_exchange("nope", "")) == kDefaultRefused);
+    CHECK(broker.bind(to_queue("", "nope")) == default_refused);
+    CHECK(broker.bind(to_exchange("nope", "")) == default_refused);
     CHECK(broker.bind(to_queue("nope", "nope")) == "NOT_FOUND - no exchange 'nope' in vhost '/'");
     CHECK(broker.bind(to_queue("x", "nope")) == "NOT_FOUND - no queue 'nope' in vhost '/'");
     CHECK(broker.bind(to_exchange("x", "nope")) == "NOT_FOUND - no exchange 'nope' in vhost '/'");
@@ -234,7 +234,7 @@ TEST_SUITE("bind and unbind") {
     CHECK(broker.unbind(to_queue("nope", "nope")) == "ok");
     CHECK(broker.unbind(to_queue("x", "nope")) == "ok");
     CHECK(broker.unbind(to_queue("x", "theirs", "k")) == "ok");
-    CHECK(broker.unbind(to_queue("", "q")) == kDefaultRefused);
+    CHECK(broker.unbind(to_queue("", "q")) == default_refused);
     broker.bind(to_queue("x", "theirs", "k"), kOther);
     CHECK(broker.unbind(to_queue("x", "theirs", "k")) == locked("theirs"));
     CHECK(broker.unbind(to_queue("x", "theirs", "k"), kOther) == "ok");
