@@ -133,11 +133,18 @@ class Client final : public Transport {
     node.add(*this);
   }
 
+  // What the client says it understands.
+  enum class Capability {
+    none,
+    blocked
+  };
+
   // Logged in, with channel 1 open.
   static std::unique_ptr<Client> logged_in(Node& node, ShardIndex at = 0,
-                                           std::uint16_t heartbeat_s = 0) {
+                                           std::uint16_t heartbeat_s = 0,
+                                           Capability capability = Capability::none) {
     auto client = std::make_unique<Client>(node, at);
-    client->log_in(heartbeat_s);
+    client->log_in(heartbeat_s, capability);
     client->call<ChannelOpenOk>(1, ChannelOpen{});
     return client;
   }
@@ -152,16 +159,20 @@ class Client final : public Transport {
     connection.reset();
   }
 
-  void log_in(std::uint16_t heartbeat_s) {
+  void log_in(std::uint16_t heartbeat_s, Capability capability = Capability::none) {
     send_octets(kProtocolHeader);
     REQUIRE(next_name() == "connection.start");
     ConnectionStartOk start_ok;
     start_ok.mechanism = "PLAIN";
     start_ok.response = std::string_view("\0guest\0guest", 12);
     start_ok.locale = "en_US";
-    Buffer no_properties;
-    FieldTable().encode_fields(no_properties);
-    start_ok.client_properties = TableView{no_properties.view()};
+    FieldTable capabilities;
+    if (capability == Capability::blocked) capabilities.set("connection.blocked", Value::boolean(true));
+    FieldTable properties;
+    properties.set("capabilities", Value::table(capabilities));
+    Buffer encoded;
+    properties.encode_fields(encoded);
+    start_ok.client_properties = TableView{encoded.view()};
     send(0, start_ok);
     REQUIRE(next_name() == "connection.tune");
     ConnectionTuneOk tune_ok;
