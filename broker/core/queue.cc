@@ -47,14 +47,16 @@ void Queue::recover(const RecoveredLane& lane) {
 Enqueued Queue::enqueue(MessageRef message, Timestamp now) {
   if (closed_) return Enqueued::held;  // as good as routed to no queue: the confirm is an ack
   const bool durable = is_durable() && message->persistent();
-  if (has_room()) {
+  const bool in_memory = has_room();
+  if (in_memory) {
     if (durable) batch_.put(*lane_, entries_.end(), message, now, kNoTime);
     push_ready(std::move(message), durable, false);
   } else {
     page_out(std::move(message), now);
   }
   pump();
-  return durable ? Enqueued::stored : Enqueued::held;
+  if (durable) return Enqueued::stored;
+  return in_memory ? Enqueued::held : Enqueued::paged;
 }
 
 std::optional<Enqueued> Queue::enqueue_immediate(MessageRef message, Timestamp now) {

@@ -22,7 +22,8 @@ namespace harrier {
 
 // What became of a message given to a queue.
 enum class Enqueued : std::uint8_t {
-  held,    // a restart would lose it: a transient message or queue
+  held,    // in memory only: a transient message or queue
+  paged,   // written as well, for want of memory; a restart loses it all the same
   stored,  // safe once the batch of this turn is durable
 };
 

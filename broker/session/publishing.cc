@@ -53,7 +53,9 @@ Spread spread(Channel& channel, const MessageRef& message, const std::vector<Que
       here.send(queue->home(), RemoteEnqueue{&sessions.of(queue->home()), here.index(), queue->id(),
                                              message, channel.id(), number});
     } else if (queue->queue() != nullptr) {
-      result.stored_here |= queue->queue()->enqueue(message, here.now()) == Enqueued::stored;
+      const Enqueued enqueued = queue->queue()->enqueue(message, here.now());
+      result.stored_here |= enqueued == Enqueued::stored;
+      result.written_here |= enqueued != Enqueued::held;
     }
   }
   return result;
@@ -62,7 +64,7 @@ Spread spread(Channel& channel, const MessageRef& message, const std::vector<Que
 void hold_back(Channel& channel, const Spread& where) {
   Shard& here = channel.shard();
   const auto go_on = [&channel] { channel.resume({}, BasicPublish::kId); };
-  if (where.stored_here && here.store_is_behind()) {
+  if (where.written_here && here.store_is_behind()) {
     channel.pause();
     here.when_durable(here.turn_ticket(), go_on);
   }

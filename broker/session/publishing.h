@@ -12,6 +12,7 @@ namespace harrier {
 // Where a message went.
 struct Spread {
   bool stored_here = false;      // durable with the ticket of this turn
+  bool written_here = false;     // the batch of this turn has it, durable or paged out
   std::uint32_t elsewhere = 0;   // shards' shares that Channel::share_done will report
   std::uint64_t durable_on = 0;  // bit per shard that writes a part of it to the store
   std::uint64_t to_ask = 0;      // bit per shard that got so much that it has to be asked

@@ -258,3 +258,32 @@ TEST_SUITE("Connection: a consumer that does not read") {
     }
   }
 }
+
+TEST_SUITE("Connection: a disk that cannot keep up") {
+  TEST_CASE("stops publishers, of transient messages too once they are paged out") {
+    for (const bool persistent : {false, true}) {
+      CAPTURE(persistent);
+      Node node;
+      const auto client = Client::logged_in(node);
+      client->declare("q", true);
+      node.store.hold();
+      BasicPublish method;
+      method.routing_key = "q";
+      const std::string megabyte(std::size_t{1} << 20, '.');
+      constexpr int kMessages = 200;
+      int taken = 0;
+      for (; taken < kMessages && !client->connection->paused(); ++taken) {
+        client->queue_up_publish(1, method, megabyte, persistent);
+        node.run();
+      }
+      CHECK(client->connection->paused());
+      CHECK(taken < 150);
+      node.store.release();
+      node.run();
+      CHECK_FALSE(client->connection->paused());
+      for (; taken < kMessages; ++taken)
+        client->publish("q", megabyte, persistent);
+      CHECK(node.queue("q").ready_count() == kMessages);
+    }
+  }
+}
