@@ -12,6 +12,8 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "storage/commit_mark.h"
+#include "storage/known_logs.h"
 
 namespace harrier {
 
@@ -290,14 +292,14 @@ void CommitWriter::snapshot(LaneState& lane) {
   lane.changed = false;
 }
 
-// Lets a reader of the log see whether commits are missing between two others, and how far
-// everything had been synced when this one was written.
+// Shows the guard whether commits are missing, and whether they had been synced.
 void CommitWriter::log_commit() {
-  char octets[3 * sizeof(std::uint64_t)];
-  char* at = put_fixed(octets, run_);
-  at = put_fixed(at, commit_);
-  put_fixed(at, synced_commit_);
-  batch_->PutLogData(rocksdb::Slice(octets, sizeof(octets)));
+  const CommitMark mark{.run = run_,
+                        .commit = ++written_commits_,
+                        .synced_commit = synced_commit_,
+                        .first_of_log = first_of_log_};
+  const auto octets = encode(mark);
+  batch_->PutLogData(rocksdb::Slice(octets.data(), octets.size()));
 }
 
 Result<void, StoreError> CommitWriter::write_batch() {
@@ -324,7 +326,7 @@ Result<void, StoreError> CommitWriter::sync() {
     return fail(StoreError{StoreError::Kind::io, "the database failed in the background"});
   }
   unsynced_bytes_ = 0;
-  synced_commit_ = commit_;
+  synced_commit_ = written_commits_;
   return {};
 }
 
@@ -339,6 +341,8 @@ Result<void, StoreError> CommitWriter::switch_epoch() {
   publish_floors();
   if (auto room = await_flushes(); !room) return room;
   if (auto sealed = seal_memtables(false); !sealed) return sealed;
+  first_of_log_ = written_commits_ + 1;
+  note_logs(columns_.db->GetName());
   ++epoch_;
   epoch_bytes_ = 0;
   epoch_began_ = now();
@@ -473,7 +477,9 @@ Result<void, StoreError> CommitWriter::close() {
   if (auto written = write_batch(); !written) return written;
   if (auto synced = sync(); !synced) return synced;
   publish_floors();
-  return seal_memtables(true);
+  if (auto sealed = seal_memtables(true); !sealed) return sealed;
+  note_logs(columns_.db->GetName());
+  return {};
 }
 
 }  // namespace harrier

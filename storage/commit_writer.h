@@ -131,7 +131,11 @@ class CommitWriter final : public CommitTarget {
   Clock::time_point epoch_began_;
 
   std::uint64_t unsynced_bytes_ = 0;
+
+  // For the marks in the log. Unlike commit_ only what is written is counted, without gaps.
+  std::uint64_t written_commits_ = 0;
   std::uint64_t synced_commit_ = 0;
+  std::uint64_t first_of_log_ = 0;
   Clock::time_point garbage_collected_at_{};
   bool miscounted_ = false;  // was told
   LaneReader reader_;

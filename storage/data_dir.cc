@@ -41,12 +41,15 @@ bool write_all(int file, std::string_view octets) {
   return true;
 }
 
-bool sync_directory(const std::string& path) {
-  const int directory = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (directory < 0) return false;
-  const bool synced = ::fsync(directory) == 0;
-  ::close(directory);
-  return synced;
+// Opens `path` to sync it.
+Result<void, StoreError> sync_path(const std::string& path, int flags) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | flags);
+  if (file < 0) return fail(unusable(path, "cannot be opened", errno));
+  const bool synced = ::fsync(file) == 0;
+  const int error = errno;
+  ::close(file);
+  if (!synced) return fail(unusable(path, "cannot be synced", error));
+  return {};
 }
 
 }  // namespace
@@ -96,10 +99,15 @@ Result<void, StoreError> replace_file(const std::string& path, std::string_view 
   if (::rename(fresh.c_str(), path.c_str()) != 0) {
     return fail(unusable(path, "cannot be replaced", errno));
   }
-  if (!sync_directory(std::filesystem::path(path).parent_path())) {
-    return fail(unusable(path, "cannot be synced", errno));
-  }
-  return {};
+  return sync_directory(std::filesystem::path(path).parent_path());
+}
+
+Result<void, StoreError> sync_directory(const std::string& path) {
+  return sync_path(path, O_DIRECTORY);
+}
+
+Result<void, StoreError> sync_file(const std::string& path) {
+  return sync_path(path, 0);
 }
 
 }  // namespace harrier

@@ -12,6 +12,7 @@ namespace harrier {
 //
 //   harrier.lock   locked while a broker runs; holds its process id as text
 //   store.format   which layout the rest has (schema.h)
+//   store.logs     which logs db/ has for sure (known_logs.h)
 //   db/            the RocksDB database
 class DataDir {
  public:
@@ -34,5 +35,9 @@ class DataDir {
 
 // Replaces the content of a small file so that a crash leaves the old or the new one.
 Result<void, StoreError> replace_file(const std::string& path, std::string_view content);
+
+// Makes the names in a directory, or the content of a file, survive a power loss.
+Result<void, StoreError> sync_directory(const std::string& path);
+Result<void, StoreError> sync_file(const std::string& path);
 
 }  // namespace harrier

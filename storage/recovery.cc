@@ -13,6 +13,7 @@
 #include <rocksdb/write_batch.h>
 
 #include "storage/block.h"
+#include "storage/commit_mark.h"
 #include "storage/lane_record.h"
 
 namespace harrier {
@@ -65,6 +66,8 @@ Result<void, StoreError> begin_run(const Columns& columns, RecoveredStore& store
   rocksdb::WriteBatch batch;
   batch.Put(columns.meta, slice(kRunKey), encode_note(store.run));
   batch.Delete(columns.meta, slice(kCleanStopKey));
+  const auto mark = encode(CommitMark{.run = store.run});
+  batch.PutLogData(rocksdb::Slice(mark.data(), mark.size()));
   rocksdb::WriteOptions options;
   options.sync = true;
   const rocksdb::Status written = columns.db->Write(options, &batch);

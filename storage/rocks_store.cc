@@ -10,6 +10,8 @@
 #include "storage/data_dir.h"
 #include "storage/database.h"
 #include "storage/floor_filter.h"
+#include "storage/known_logs.h"
+#include "storage/log_guard.h"
 #include "storage/recovery.h"
 #include "storage/rocks_crc.h"
 #include "storage/schema.h"
@@ -32,6 +34,9 @@ class RocksStore final : public Store {
     if (!*found) {
       if (auto noted = write_store_format(directory_, kCurrentFormat); !noted) return noted;
     }
+    const OnDamage on_damage = config.accept_data_loss ? OnDamage::accept : OnDamage::refuse;
+    const auto guarded = guard_database(directory_.path(), on_damage);
+    if (!guarded) return fail(guarded.error());
     auto opened = Database::open(directory_.file("db"), config, filter_);
     if (!opened) return fail(opened.error());
     database_ = *std::move(opened);
@@ -39,6 +44,7 @@ class RocksStore final : public Store {
     if (auto done = migrate(directory_, format, columns(), migrations()); !done) return done;
     auto recovered = recover(columns());
     if (!recovered) return fail(recovered.error());
+    note_logs(directory_.file("db"));
     kLog.info("store in {} open: {} lanes, epoch {}, last stop {}, checksums {}", directory_.path(),
               recovered->lanes.all().size(), recovered->epoch,
               recovered->clean ? "clean" : "not clean",

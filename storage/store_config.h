@@ -12,6 +12,9 @@ struct StoreConfig {
   // Octets of messages collected in memory before they become one file. The write-ahead log that
   // recovery replays is about as long.
   std::uint64_t write_buffer_bytes = 96ULL * 1024 * 1024;
+
+  // Start although something that had been synced cannot be read any more, without it.
+  bool accept_data_loss = false;
 };
 
 }  // namespace harrier
