@@ -92,12 +92,19 @@ Content::Entry Content::entry(const StoredEntry& stored) {
 }
 
 Content read_all(Store& store, const std::vector<LaneId>& live) {
+  auto content = try_read_all(store, live);
+  HARRIER_CHECK(content.has_value());
+  return *std::move(content);
+}
+
+Result<Content, StoreError> try_read_all(Store& store, const std::vector<LaneId>& live) {
   Content content;
-  HARRIER_CHECK(store.scan_records("", [&](std::string_view key, std::string_view value) {
+  const auto records = store.scan_records("", [&](std::string_view key, std::string_view value) {
     content.records.emplace(key, value);
-  }));
+  });
+  if (!records) return fail(records.error());
   const auto lanes = store.recover_lanes(live);
-  HARRIER_CHECK(lanes.has_value());
+  if (!lanes) return fail(lanes.error());
   for (const RecoveredLane& lane : *lanes) {
     content.first_seq[lane.lane.value] = lane.first_seq;
     content.next_seq[lane.lane.value] = lane.next_seq;
@@ -110,7 +117,7 @@ Content read_all(Store& store, const std::vector<LaneId>& live) {
     previous = entry.seq;
     content.entries[{entry.lane.value, entry.seq}] = Content::entry(entry);
   });
-  HARRIER_CHECK(scanned.has_value());
+  if (!scanned) return fail(scanned.error());
   return content;
 }
 

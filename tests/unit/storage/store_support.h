@@ -110,6 +110,9 @@ class Accounts {
   std::map<LaneId, std::map<Sequence, Tally>> lanes_;
 };
 
+// The same of a store that may be damaged.
+Result<Content, StoreError> try_read_all(Store& store, const std::vector<LaneId>& live);
+
 // Opens a store or fails the test.
 std::unique_ptr<Store> open_store(const StoreConfig& config);
 

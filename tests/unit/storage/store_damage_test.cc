@@ -1,0 +1,171 @@
+// One flipped bit anywhere in a store: the start is refused, or reading says what is damaged, or
+// nothing is lost. Never is something missing in silence. HARRIER_SEED=n repeats a run,
+// HARRIER_ROUNDS=n flips as many bits in each kind of file.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include <doctest/doctest.h>
+#include <fmt/core.h>
+
+#include "workload.h"
+
+namespace harrier {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+using test::Content;
+using test::Durability;
+using test::TempDir;
+
+std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+
+std::uint64_t choose_seed() {
+  const std::uint64_t seed = number_from_environment("HARRIER_SEED", std::random_device{}());
+  fmt::print("HARRIER_SEED={}\n", seed);
+  return seed;
+}
+
+// A store that was killed after everything in it had been confirmed: tables, logs of two runs.
+struct Original {
+  explicit Original(std::uint64_t seed) {
+    std::mt19937_64 random(seed);
+    std::uint32_t next_lane = 1;
+    for (int run = 0; run < 3; ++run) {
+      Durability durability;
+      auto store = test::open_store(test::small_epochs(temp.path()));
+      test::Workload workload(random(), test::read_all(*store, live), next_lane);
+      const SubmitterId submitter = store->add_submitter(durability.listener());
+      Ticket last = 0;
+      for (int number = 0; number < 150; ++number) {
+        StoreBatch batch = workload.next();
+        batch.want_sync();
+        last = store->submit(submitter, batch);
+        if (number % 4 == 0) durability.await(last);
+      }
+      durability.await(last);
+      live = workload.lanes();
+      next_lane = workload.next_lane();
+    }
+    const TempDir copy;
+    copy_to(copy.path());
+    auto store = test::open_store(test::small_epochs(copy.path()));
+    content = test::read_all(*store, live);
+  }
+
+  void copy_to(const std::string& path) const {
+    fs::copy(temp.path(), path, fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+  }
+
+  TempDir temp;
+  std::vector<LaneId> live;
+  Content content;
+};
+
+enum class Outcome {
+  refused,
+  unreadable,  // started, but a scan tells of the damage
+  whole,
+  lost
+};
+
+// All that can be read of the store in `path`, compared.
+Outcome open_and_read(const std::string& path, const Original& original) {
+  const auto store = open_rocks_store(test::small_epochs(path));
+  if (!store) return store.error().detail.empty() ? Outcome::lost : Outcome::refused;
+  const auto content = test::try_read_all(**store, original.live);
+  if (!content) return content.error().detail.empty() ? Outcome::lost : Outcome::unreadable;
+  const bool whole =
+      content->entries == original.content.entries && content->records == original.content.records;
+  return whole ? Outcome::whole : Outcome::lost;
+}
+
+// In a process of its own, because RocksDB as Debian builds it ends the process on some damage.
+// That counts as refused: nobody reads on.
+Outcome outcome_in(const std::string& path, const Original& original) {
+  const ::pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) ::_exit(static_cast<int>(open_and_read(path, original)));
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  if (!WIFEXITED(status)) return Outcome::refused;
+  return static_cast<Outcome>(WEXITSTATUS(status));
+}
+
+std::vector<fs::path> files_of(const std::string& path, std::string_view kind) {
+  std::vector<fs::path> files;
+  for (const auto& file : fs::recursive_directory_iterator(path)) {
+    const std::string name = file.path().filename();
+    if (file.is_regular_file() && file.file_size() > 0 && name.find(kind) != std::string::npos)
+      files.push_back(file.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+// Flips a random bit among the last octets of `file`.
+void flip_bit(const fs::path& file, std::uint64_t last, std::mt19937_64& random) {
+  const std::uint64_t size = fs::file_size(file);
+  const std::uint64_t range = std::min(size, last);
+  const std::uint64_t at = size - range + random() % range;
+  std::fstream octets(file, std::ios::in | std::ios::out | std::ios::binary);
+  octets.seekg(static_cast<std::streamoff>(at));
+  const char octet = static_cast<char>(octets.get());
+  octets.seekp(static_cast<std::streamoff>(at));
+  octets.put(static_cast<char>(octet ^ static_cast<char>(1 << (random() % 8))));
+}
+
+}  // namespace
+
+TEST_SUITE("store damage") {
+  TEST_CASE("one flipped bit never loses anything in silence") {
+    struct Kind {
+      const char* files;
+      std::uint64_t last;  // octets at the end to choose from
+    };
+
+    const std::uint64_t seed = choose_seed();
+    CAPTURE(seed);
+    std::mt19937_64 random(seed);
+    const Original original(random());
+    REQUIRE(original.content.entries.size() > 50);
+    const std::uint64_t rounds = number_from_environment("HARRIER_ROUNDS", 8);
+    for (const Kind& kind :
+         {Kind{".log", UINT64_MAX}, Kind{".log", 300}, Kind{"MANIFEST", UINT64_MAX},
+          Kind{"MANIFEST", 100}, Kind{"CURRENT", UINT64_MAX}, Kind{".sst", UINT64_MAX},
+          Kind{".sst", 1500}, Kind{".sst", 60}, Kind{"OPTIONS", UINT64_MAX},
+          Kind{"IDENTITY", UINT64_MAX}, Kind{"store.format", UINT64_MAX},
+          Kind{"store.logs", UINT64_MAX}}) {
+      CAPTURE(kind.files);
+      CAPTURE(kind.last);
+      int counts[4] = {};
+      for (std::uint64_t round = 0; round < rounds; ++round) {
+        CAPTURE(round);
+        const TempDir copy;
+        original.copy_to(copy.path());
+        const std::vector<fs::path> files = files_of(copy.path(), kind.files);
+        REQUIRE_FALSE(files.empty());
+        const fs::path file = files[random() % files.size()];
+        CAPTURE(file.native());
+        flip_bit(file, kind.last, random);
+        const Outcome outcome = outcome_in(copy.path(), original);
+        CHECK(outcome != Outcome::lost);
+        ++counts[static_cast<int>(outcome)];
+      }
+      MESSAGE(kind.files << ": " << counts[0] << " refused, " << counts[1] << " unreadable, "
+                         << counts[2] << " whole");
+    }
+  }
+}
+
+}  // namespace harrier
