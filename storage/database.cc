@@ -153,6 +153,8 @@ std::vector<rocksdb::ColumnFamilyDescriptor> column_families(const StoreConfig& 
                                                              const FloorFilter& filter) {
   const std::shared_ptr<rocksdb::Cache> cache = rocksdb::NewLRUCache(kBlockCacheBytes);
   rocksdb::ColumnFamilyOptions small = common_options(config);
+  // One file per level: RocksDB may pass over further ones that are damaged (file_scan.h).
+  small.target_file_size_base = 512 * kMiB;
   set_table(small, 4096, cache);
   rocksdb::ColumnFamilyOptions epochs = epoch_options(config);
   set_table(epochs, kBlockBytesMax, cache);

@@ -14,6 +14,7 @@
 
 #include "storage/block.h"
 #include "storage/commit_mark.h"
+#include "storage/file_scan.h"
 #include "storage/lane_record.h"
 
 namespace harrier {
@@ -30,6 +31,7 @@ rocksdb::Slice slice(ByteView octets) {
 
 std::unique_ptr<rocksdb::Iterator> iterate(const Columns& columns,
                                            rocksdb::ColumnFamilyHandle* column) {
+  if (column == columns.msg || column == columns.ack) return scan_files(*columns.db, column);
   rocksdb::ReadOptions options;
   options.fill_cache = false;
   return std::unique_ptr<rocksdb::Iterator>(columns.db->NewIterator(options, column));
