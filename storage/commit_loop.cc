@@ -28,6 +28,8 @@ CommitLoop::~CommitLoop() {
   }
   arrived_.notify_one();
   if (thread_.joinable()) thread_.join();
+  for (const CopyRequest& request : copies_)
+    request.done(fail(StoreError{StoreError::Kind::io, "the store is gone"}));
 }
 
 SubmitterId CommitLoop::add_submitter(StoreListener listener) {
@@ -80,6 +82,20 @@ void CommitLoop::start_thread() {
   if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
 }
 
+void CommitLoop::copy_to(std::string directory, Store::CopyDone done) {
+  {
+    const std::lock_guard lock(mutex_);
+    HARRIER_CHECK(ending_ == Ending::none);
+    if (!failed_) {
+      start_thread();
+      copies_.push_back({std::move(directory), std::exchange(done, nullptr)});
+      waiting_ = false;
+    }
+  }
+  if (done) return done(fail(StoreError{StoreError::Kind::io, "the store has failed"}));
+  arrived_.notify_one();
+}
+
 void CommitLoop::stop() {
   if (std::exchange(stopped_, true)) return;
   {
@@ -114,6 +130,8 @@ void CommitLoop::run() {
     } else if (wake == Wake::idle) {
       active_at_ = Clock::now();
       done = target_.tidy(true);
+    } else if (wake == Wake::copy) {
+      done = copy();
     } else {
       done = finish();
     }
@@ -126,6 +144,7 @@ CommitLoop::Wake CommitLoop::await_batches() {
   std::unique_lock lock(mutex_);
   for (;;) {
     if (ending_ == Ending::abandon) return Wake::abandon;
+    if (!copies_.empty()) return Wake::copy;
     if (!inbox_.empty() || !inbox_reads_.empty()) break;
     if (ending_ == Ending::drain) return Wake::drain;
     const Clock::time_point deadline = wake_at();
@@ -133,7 +152,7 @@ CommitLoop::Wake CommitLoop::await_batches() {
     const std::cv_status status = arrived_.wait_until(lock, deadline);
     waiting_ = false;
     if (status == std::cv_status::timeout && inbox_.empty() && inbox_reads_.empty() &&
-        ending_ == Ending::none) {
+        copies_.empty() && ending_ == Ending::none) {
       return unsynced_bytes_ > 0 ? Wake::sync_due : Wake::idle;
     }
   }
@@ -233,6 +252,25 @@ Result<void, StoreError> CommitLoop::sync() {
   return target_.tidy(false);
 }
 
+Result<void, StoreError> CommitLoop::copy() {
+  CopyRequest request;
+  {
+    const std::lock_guard lock(mutex_);
+    request = std::move(copies_.front());
+    copies_.pop_front();
+  }
+  Result<void, StoreError> outcome;
+  if (unsynced_bytes_ > 0) outcome = sync();
+  if (!outcome) {
+    request.done(outcome);
+    return outcome;
+  }
+  const CommitTarget::CopyResult copied = target_.copy_to(request.directory);
+  if (!copied) outcome = fail(copied.error());
+  request.done(copied ? *copied : outcome);
+  return outcome;
+}
+
 Result<void, StoreError> CommitLoop::finish() {
   target_.end_reads();
   if (!batches_.empty()) {
@@ -280,14 +318,18 @@ void CommitLoop::read_pages_of_other_lanes() {
 // From here on nothing is written and nothing confirmed. Submitters may go on submitting.
 void CommitLoop::give_up(const StoreError& error) {
   kLog.critical("the store stops: {}", error.detail);
+  std::deque<CopyRequest> copies;
   {
     const std::lock_guard lock(mutex_);
     failed_ = true;
     inbox_.clear();
     inbox_origins_.clear();
     inbox_reads_.clear();
+    copies.swap(copies_);
   }
   target_.end_reads();
+  for (const CopyRequest& request : copies)
+    request.done(fail(error));
   batches_.clear();
   reads_.clear();
   for (Submitter& submitter : submitters_) {

@@ -6,6 +6,7 @@
 #include <deque>
 #include <mutex>
 #include <span>
+#include <string>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -40,6 +41,11 @@ class CommitTarget {
 
   // After this no `done` runs any more; later reads are ignored.
   virtual void end_reads() = 0;
+
+  // Everything is synced: copy it (see Store::copy_to). The outer error is the end of the target
+  // like any other, the inner one concerns the copy alone.
+  using CopyResult = Result<Result<void, StoreError>, StoreError>;
+  virtual CopyResult copy_to(const std::string& directory) = 0;
 };
 
 struct CommitLimits {
@@ -71,6 +77,8 @@ class CommitLoop {
   SubmitterId add_submitter(StoreListener listener);
   Ticket submit(SubmitterId submitter, StoreBatch& batch);
   void read(const PageRequest& request, Store::PageReader done);
+
+  void copy_to(std::string directory, Store::CopyDone done);
   void stop();
 
  private:
@@ -81,6 +89,11 @@ class CommitLoop {
     Ticket last = 0;     // under mutex_
     Ticket written = 0;  // committer thread, as the rest
     Ticket announced = 0;
+  };
+
+  struct CopyRequest {
+    std::string directory;
+    Store::CopyDone done;
   };
 
   // Says where the batch of the same index comes from.
@@ -105,6 +118,7 @@ class CommitLoop {
     batches,
     sync_due,
     idle,
+    copy,
     abandon,
     drain
   };
@@ -118,6 +132,7 @@ class CommitLoop {
   bool held_too_long();
   Result<void, StoreError> commit(std::size_t count);
   Result<void, StoreError> sync();
+  Result<void, StoreError> copy();
   Result<void, StoreError> finish();
   void announce();
   void read_pages();
@@ -136,6 +151,7 @@ class CommitLoop {
   std::uint64_t submitted_ = 0;  // batches, ever
   std::vector<PendingRead> inbox_reads_;
   std::vector<StoreBatch> spare_;  // cleared ones, to give their memory back to submitters
+  std::deque<CopyRequest> copies_;
   bool waiting_ = false;
   bool failed_ = false;
   Ending ending_ = Ending::none;

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "storage/commit_mark.h"
 #include "storage/known_logs.h"
+#include "storage/store_copy.h"
 
 namespace harrier {
 
@@ -462,6 +463,17 @@ void CommitWriter::read(const PageRequest& request, Store::PageReader done) {
 
 void CommitWriter::end_reads() {
   reader_.stop();
+}
+
+// The epoch ends first, so that the copy consists of table files and needs no log.
+CommitTarget::CopyResult CommitWriter::copy_to(const std::string& directory) {
+  if (epoch_bytes_ > 0) {
+    if (auto switched = switch_epoch(); !switched) return fail(switched.error());
+  }
+  watch_.sealing.store(true, std::memory_order_relaxed);  // of memtables that are empty
+  Result<void, StoreError> copied = copy_store(*columns_.db, directory);
+  watch_.sealing.store(false, std::memory_order_relaxed);
+  return copied;
 }
 
 Result<void, StoreError> CommitWriter::close() {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "storage/block.h"
@@ -51,6 +52,7 @@ class CommitWriter final : public CommitTarget {
   Result<void, StoreError> close() override;
   void read(const PageRequest& request, Store::PageReader done) override;
   void end_reads() override;
+  CopyResult copy_to(const std::string& directory) override;
 
   // To be looked at only before the first write.
   const LaneStates& lanes() const { return lanes_; }

@@ -142,6 +142,11 @@ void MemoryStore::read(const PageRequest& request, PageReader done) {
   if (!state_->held) state_->read_pages();
 }
 
+void MemoryStore::copy_to(std::string /*directory*/, CopyDone done) {
+  done(fail(
+      StoreError{StoreError::Kind::unusable, "this store is kept in memory and cannot be copied"}));
+}
+
 void MemoryStore::stop() {
   if (state_->stopped) return;
   if (!state_->failure) release();

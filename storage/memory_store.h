@@ -24,6 +24,7 @@ class MemoryStore final : public Store {
   SubmitterId add_submitter(StoreListener listener) override;
   Ticket submit(SubmitterId submitter, StoreBatch& batch) override;
   void read(const PageRequest& request, PageReader done) override;
+  void copy_to(std::string directory, CopyDone done) override;
   void stop() override;
 
   // From now on batches stay volatile until release(), and pages are read then; crash() drops the

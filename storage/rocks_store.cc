@@ -93,6 +93,10 @@ class RocksStore final : public Store {
     loop_->read(request, std::move(done));
   }
 
+  void copy_to(std::string directory, CopyDone done) override {
+    loop_->copy_to(std::move(directory), std::move(done));
+  }
+
   void stop() override { loop_->stop(); }
 
  private:

@@ -15,7 +15,6 @@ namespace harrier {
 namespace {
 
 constexpr Logger kLog("storage");
-constexpr std::string_view kFormatFile = "store.format";
 constexpr std::string_view kTitle = "harrier store\n";
 
 // Takes "<name> <number>\n" off the front of `text`.

@@ -30,6 +30,7 @@ struct StoreFormat {
   friend bool operator==(const StoreFormat&, const StoreFormat&) = default;
 };
 
+inline constexpr std::string_view kFormatFile = "store.format";
 inline constexpr StoreFormat kCurrentFormat{.format = 1, .min_reader = 1};
 
 std::string to_text(const StoreFormat& format);

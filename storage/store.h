@@ -245,6 +245,14 @@ class Store {
   using PageReader = UniqueFunction<void(LanePage&&)>;
   virtual void read(const PageRequest& request, PageReader done) = 0;
 
+  // Copies the store as it is after some commit from now on to `directory`, which must be empty or
+  // not there; a start on the copy restores it. Files are hard links where the file system allows.
+  // Does not wait: `done` runs on the store's own thread (on the calling one in case of an early
+  // error) and must not block. Commits wait meanwhile. Thread safe, not after stop(). Errors:
+  // unusable, io, no_space. They concern the copy only, what is left of it is removed.
+  using CopyDone = std::function<void(Result<void, StoreError>)>;
+  virtual void copy_to(std::string directory, CopyDone done) = 0;
+
   // Writes and syncs everything submitted, leaves the clean-stop mark. Idempotent. No submit may
   // come after it. A store destroyed without it is like one whose process was killed.
   virtual void stop() = 0;

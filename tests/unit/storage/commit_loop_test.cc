@@ -61,6 +61,14 @@ class FakeTarget final : public CommitTarget {
 
   void end_reads() override { calls += 'e'; }
 
+  CopyResult copy_to(const std::string& directory) override {
+    calls += 'k';
+    if (directory.empty()) {
+      return Result<void, StoreError>(fail(StoreError{StoreError::Kind::unusable, "no name"}));
+    }
+    return Result<void, StoreError>();
+  }
+
   void close_gate() { gate_closed.store(true); }
 
   void await_write() { writing.wait(false); }
@@ -418,6 +426,60 @@ TEST_SUITE("commit loop reads") {
       CHECK(read.load() == 0);
       CHECK(target.calls.find('r') == std::string::npos);
     }
+  }
+}
+
+TEST_SUITE("commit loop copy") {
+  TEST_CASE("a copy is made between commits, of what is synced") {
+    FakeTarget target;
+    CommitLoop loop(target, {.unsynced_time_max = std::chrono::hours(1)});
+    Durability durability;
+    const SubmitterId submitter = loop.add_submitter(durability.listener());
+    StoreBatch batch = batch_of("a", false);
+    target.close_gate();
+    loop.submit(submitter, batch);
+    target.await_write();
+    bool copied = false;
+    loop.copy_to("there", [&](const Result<void, StoreError>& done) {
+      CHECK(done.has_value());
+      copied = true;
+    });
+    target.open_gate();
+    loop.stop();
+    CHECK(copied);
+    CHECK(target.calls.starts_with("wstk"));
+  }
+
+  TEST_CASE("a copy that fails is told and harms nothing else") {
+    FakeTarget target;
+    CommitLoop loop(target);
+    Durability durability;
+    const SubmitterId submitter = loop.add_submitter(durability.listener());
+    std::string told;
+    loop.copy_to("", [&](const Result<void, StoreError>& done) { told = done.error().detail; });
+    StoreBatch batch = batch_of("a");
+    const Ticket ticket = loop.submit(submitter, batch);
+    durability.await(ticket);
+    loop.stop();
+    CHECK(told == "no name");
+    CHECK(durability.failures() == 0);
+    CHECK(durability.durable() == ticket);
+  }
+
+  TEST_CASE("a store that failed makes no copies") {
+    FakeTarget target;
+    target.fail_sync = true;
+    CommitLoop loop(target);
+    Durability durability;
+    const SubmitterId submitter = loop.add_submitter(durability.listener());
+    StoreBatch batch = batch_of("a");
+    durability.await(loop.submit(submitter, batch));
+    std::string told;
+    loop.copy_to("there",
+                 [&](const Result<void, StoreError>& done) { told = done.error().detail; });
+    loop.stop();
+    CHECK(told == "the store has failed");
+    CHECK(target.calls.find('k') == std::string::npos);
   }
 }
 

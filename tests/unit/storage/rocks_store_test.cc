@@ -277,6 +277,61 @@ TEST_SUITE("rocks store directory") {
   }
 }
 
+TEST_SUITE("rocks store copy") {
+  TEST_CASE("a copy has what was durable when it was asked for, and is a store of its own") {
+    Life life;
+    life.open();
+    life.batch.put_record("queue/a", "one");
+    for (Sequence seq = 1; seq <= 300; ++seq) {
+      life.batch.put(kLane, seq, text_message(std::string(3000, 'x')), kNoTime, kNoTime);
+      if (seq % 3 == 0) life.commit();
+    }
+    life.batch.settle_below(kLane, 11);
+    life.put(1, kOther);
+    life.commit();
+
+    const TempDir copies;
+    StoreConfig copy = life.config;
+    copy.data_dir = copies.path() + "/a/b";
+    CHECK(test::copy_store(*life.store, copy.data_dir).empty());
+    life.put(301);
+    life.batch.settle(kLane, 11);
+    life.commit();
+    life.stop();
+
+    const Content copied = test::read_all(*test::open_store(copy), {kLane, kOther});
+    CHECK(copied.records.at("queue/a") == "one");
+    CHECK(copied.sequences(kLane).size() == 290);
+    CHECK(copied.sequences(kLane).front() == 11);
+    CHECK(copied.next_seq.at(kLane.value) == 301);
+    CHECK(copied.sequences(kOther) == std::vector<Sequence>{1});
+    CHECK(life.open().sequences(kLane).size() == 290);
+  }
+
+  TEST_CASE("a copy of a store without messages can be started") {
+    Life life;
+    life.open();
+    const TempDir copies;
+    StoreConfig copy = life.config;
+    copy.data_dir = copies.path();
+    CHECK(test::copy_store(*life.store, copy.data_dir).empty());
+    CHECK(test::read_all(*test::open_store(copy), {kLane}).entries.empty());
+  }
+
+  TEST_CASE("a directory with something in it is refused and left alone") {
+    Life life;
+    life.open();
+    const TempDir copies;
+    std::ofstream(copies.path() + "/precious") << "x";
+    const std::string why = test::copy_store(*life.store, copies.path());
+    CHECK(why.find("is not empty") != std::string::npos);
+    CHECK(std::filesystem::exists(copies.path() + "/precious"));
+    CHECK(test::copy_store(*life.store, "/proc/nothing") != "");
+    life.put(1);
+    life.commit();
+  }
+}
+
 TEST_SUITE("rocks store space") {
   TEST_CASE("settled messages give their space back while the store runs and after a restart") {
     Life life;

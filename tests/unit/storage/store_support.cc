@@ -186,6 +186,15 @@ std::unique_ptr<Store> open_store(const StoreConfig& config) {
   return *std::move(store);
 }
 
+std::string copy_store(Store& store, const std::string& directory) {
+  std::promise<Result<void, StoreError>> promise;
+  auto outcome = promise.get_future();
+  store.copy_to(directory,
+                [&](Result<void, StoreError> done) { promise.set_value(std::move(done)); });
+  const Result<void, StoreError> done = outcome.get();
+  return done ? std::string() : done.error().detail;
+}
+
 StoreConfig small_epochs(const std::string& path) {
   StoreConfig config;
   config.data_dir = path;

@@ -116,6 +116,9 @@ Result<Content, StoreError> try_read_all(Store& store, const std::vector<LaneId>
 // Opens a store or fails the test.
 std::unique_ptr<Store> open_store(const StoreConfig& config);
 
+// Copies the store as an administrator would, and waits. The error's text, empty if it went well.
+std::string copy_store(Store& store, const std::string& directory);
+
 // Epochs so small that a test crosses many.
 StoreConfig small_epochs(const std::string& path);
 

@@ -1,0 +1,83 @@
+#include "storage/store_copy.h"
+
+#include <filesystem>
+#include <memory>
+#include <system_error>
+
+#include <fmt/core.h>
+#include <rocksdb/db.h>
+#include <rocksdb/utilities/checkpoint.h>
+
+#include "base/log.h"
+#include "storage/columns.h"
+#include "storage/data_dir.h"
+#include "storage/schema.h"
+
+namespace harrier {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr Logger kLog("storage");
+
+StoreError unusable(const std::string& directory, std::string_view problem) {
+  return {StoreError::Kind::unusable,
+          fmt::format("the store cannot be copied to {}: {}", directory, problem)};
+}
+
+Result<void, StoreError> copy_database(rocksdb::DB& db, const std::string& path) {
+  rocksdb::Checkpoint* made = nullptr;
+  rocksdb::Status copied = rocksdb::Checkpoint::Create(&db, &made);
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+  if (copied.ok()) copied = checkpoint->CreateCheckpoint(path);  // flushes always
+  if (!copied.ok()) return fail(store_error(copied, "copying the database to " + path));
+  return {};
+}
+
+// RocksDB does not sync all files that it links or copies.
+Result<void, StoreError> sync_all(const std::string& directory) {
+  std::error_code error;
+  for (const auto& file : fs::recursive_directory_iterator(directory, error)) {
+    const std::string path = file.path();
+    auto synced = file.is_directory() ? sync_directory(path) : sync_file(path);
+    if (!synced) return synced;
+  }
+  if (error) return fail(unusable(directory, error.message()));
+  return sync_directory(directory);
+}
+
+Result<void, StoreError> fill(rocksdb::DB& db, const std::string& directory) {
+  const fs::path format = fs::path(db.GetName()).parent_path() / kFormatFile;
+  std::error_code error;
+  fs::copy_file(format, directory + "/" + std::string(kFormatFile), error);
+  if (error) return fail(unusable(directory, error.message()));
+  if (auto copied = copy_database(db, directory + "/db"); !copied) return copied;
+  return sync_all(directory);
+}
+
+void empty(const std::string& directory) {
+  std::error_code ignored;
+  for (const auto& file : fs::directory_iterator(directory, ignored))
+    fs::remove_all(file.path(), ignored);
+}
+
+}  // namespace
+
+Result<void, StoreError> copy_store(rocksdb::DB& db, const std::string& directory) {
+  std::error_code error;
+  fs::create_directories(directory, error);
+  if (error) return fail(unusable(directory, error.message()));
+  const bool is_empty = fs::is_empty(directory, error);
+  if (error) return fail(unusable(directory, error.message()));
+  if (!is_empty) return fail(unusable(directory, "it is not empty; name another"));
+  auto filled = fill(db, directory);
+  if (!filled) {
+    empty(directory);
+    return filled;
+  }
+  kLog.info("the store was copied to {}", directory);
+  return sync_directory(fs::absolute(directory).parent_path());
+}
+
+}  // namespace harrier
