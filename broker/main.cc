@@ -9,6 +9,7 @@
 #include "broker/app.h"
 #include "broker/config/command_line.h"
 #include "broker/config/version.h"
+#include "storage/check_data.h"
 
 namespace {
 
@@ -52,10 +53,25 @@ int serve(harrier::LoadedConfig loaded) {
   return EXIT_SUCCESS;
 }
 
+// The report of --check-data on standard output; the exit code says it in short.
+int check(const harrier::DataCheck& check) {
+  constexpr int kNoStore = 66;  // EX_NOINPUT
+  constexpr int kInUse = 75;    // EX_TEMPFAIL
+  const auto report = harrier::check_data(check.loaded.config.store);
+  if (!report) {
+    std::cerr << "harrierd: " << report.error().detail << '\n';
+    return report.error().kind == harrier::StoreError::Kind::locked ? kInUse : kNoStore;
+  }
+  std::cout << harrier::to_text(*report);
+  return report->is_sound() ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   auto prepared = harrier::prepare_start(argc, argv, std::cout, std::cerr);
   if (const int* exit_code = std::get_if<int>(&prepared)) return *exit_code;
+  if (const auto* check_only = std::get_if<harrier::DataCheck>(&prepared))
+    return check(*check_only);
   return serve(std::move(std::get<harrier::LoadedConfig>(prepared)));
 }

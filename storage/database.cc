@@ -195,12 +195,28 @@ Result<std::unique_ptr<Database>, StoreError> Database::open(const std::string& 
       rocksdb::DB::Open(database_options(database->watch_), path, column_families(config, filter),
                         &handles, &columns.db);
   if (!opened.ok()) return fail(store_error(opened, "opening the database in " + path));
-  columns.meta = handles[1];
-  columns.msg = handles[2];
-  columns.sh = handles[3];
-  columns.ack = handles[4];
-  columns.qs = handles[5];
+  database->name_columns();
   return database;
+}
+
+Result<std::unique_ptr<Database>, StoreError> Database::open_read_only(const std::string& path,
+                                                                       const StoreConfig& config,
+                                                                       const FloorFilter& filter) {
+  std::unique_ptr<Database> database(new Database());
+  const rocksdb::Status opened = rocksdb::DB::OpenForReadOnly(
+      database_options(database->watch_), path, column_families(config, filter),
+      &database->handles_, &database->columns_.db);
+  if (!opened.ok()) return fail(store_error(opened, "opening the database in " + path));
+  database->name_columns();
+  return database;
+}
+
+void Database::name_columns() {
+  columns_.meta = handles_[1];
+  columns_.msg = handles_[2];
+  columns_.sh = handles_[3];
+  columns_.ack = handles_[4];
+  columns_.qs = handles_[5];
 }
 
 StoreError store_error(const rocksdb::Status& status, std::string_view doing) {

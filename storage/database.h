@@ -37,6 +37,10 @@ class Database {
   static Result<std::unique_ptr<Database>, StoreError> open(const std::string& path,
                                                             const StoreConfig& config,
                                                             const FloorFilter& filter);
+  // The same without changing anything on disk.
+  static Result<std::unique_ptr<Database>, StoreError> open_read_only(const std::string& path,
+                                                                      const StoreConfig& config,
+                                                                      const FloorFilter& filter);
   ~Database();
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
@@ -47,6 +51,8 @@ class Database {
 
  private:
   Database();
+
+  void name_columns();
 
   std::shared_ptr<DatabaseWatch> watch_;
   Columns columns_;

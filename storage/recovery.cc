@@ -166,11 +166,7 @@ void distrust_delivered(LaneStates& lanes) {
   }
 }
 
-}  // namespace
-
-Result<RecoveredStore, StoreError> recover(const Columns& columns) {
-  RecoveredStore store;
-  if (auto begun = begin_run(columns, store); !begun) return fail(begun.error());
+Result<void, StoreError> read_lanes(const Columns& columns, RecoveredStore& store) {
   const auto checkpoint = read_note(columns, kCheckpointKey);
   if (!checkpoint) return fail(checkpoint.error());
   store.checkpoint = static_cast<Epoch>(checkpoint->value_or(0));
@@ -186,7 +182,22 @@ Result<RecoveredStore, StoreError> recover(const Columns& columns) {
     lane.next_seq = std::max({lane.next_seq, lane.next_put, lane.settled.end()});
     store.lanes.release_settled_runs(lane);
   }
+  return {};
+}
+
+}  // namespace
+
+Result<RecoveredStore, StoreError> recover(const Columns& columns) {
+  RecoveredStore store;
+  if (auto begun = begin_run(columns, store); !begun) return fail(begun.error());
+  if (auto read = read_lanes(columns, store); !read) return fail(read.error());
   if (!store.clean) distrust_delivered(store.lanes);
+  return store;
+}
+
+Result<RecoveredStore, StoreError> inspect(const Columns& columns) {
+  RecoveredStore store;
+  if (auto read = read_lanes(columns, store); !read) return fail(read.error());
   return store;
 }
 

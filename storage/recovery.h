@@ -26,6 +26,9 @@ struct RecoveredStore {
 // sequence below a settled one must never be given out again. Counts the run, durably.
 Result<RecoveredStore, StoreError> recover(const Columns& columns);
 
+// The same without counting a run: writes nothing.
+Result<RecoveredStore, StoreError> inspect(const Columns& columns);
+
 // Visits the definitions whose key starts with `prefix`, in key order.
 Result<void, StoreError> scan_definitions(const Columns& columns, std::string_view prefix,
                                           const Store::RecordVisitor& visit);

@@ -17,7 +17,8 @@ using Action = CommandLine::Action;
 
 constexpr const char* kFooter =
     "Settings: --set outranks --data-dir and HARRIER_DATA_DIR, which outrank the file.\n"
-    "Exit codes: 0 done, 1 bad configuration, 64 bad flags, 66 unreadable configuration file.";
+    "Exit codes: 0 done, 1 bad configuration, 64 bad flags, 66 unreadable configuration file;\n"
+    "of --check-data: 0 sound, 1 damaged, 66 no store to be read, 75 in use by a broker.";
 
 // The flags as given, before they are weighed against each other.
 struct Flags {
@@ -25,6 +26,8 @@ struct Flags {
   std::string data_dir;
   std::vector<std::string> settings;
   bool check_config = false;
+  bool check_data = false;
+  bool accept_data_loss = false;
   bool config_keys = false;
   bool default_config = false;
   bool version = false;
@@ -45,6 +48,10 @@ void define(CLI::App& app, Flags& flags) {
       ->expected(1)
       ->take_all();
   app.add_flag("--check-config", flags.check_config, "Checks the configuration and ends");
+  app.add_flag("--check-data", flags.check_data,
+               "Reads all data of a stopped broker, reports what is damaged and ends");
+  app.add_flag("--accept-data-loss", flags.accept_data_loss,
+               "Starts although synced data is damaged, with what can still be read");
   app.add_flag("--config-keys", flags.config_keys, "Lists every configuration key and ends");
   app.add_flag("--print-default-config", flags.default_config,
                "Prints a configuration file with the defaults");
@@ -56,6 +63,7 @@ Action action_of(const Flags& flags) {
   if (flags.default_config) return Action::print_default_config;
   if (flags.config_keys) return Action::print_config_keys;
   if (flags.check_config) return Action::check_config;
+  if (flags.check_data) return Action::check_data;
   return Action::serve;
 }
 
@@ -85,6 +93,7 @@ Result<CommandLine, std::string> parse_command_line(int argc, const char* const*
   }
 
   line.action = action_of(flags);
+  line.accept_data_loss = flags.accept_data_loss;
   if (!flags.config_file.empty()) line.config_file = flags.config_file;
   if (!flags.data_dir.empty()) line.overrides.push_back({"--data-dir", "data_dir", flags.data_dir});
   for (const std::string& setting : flags.settings) {
@@ -95,8 +104,8 @@ Result<CommandLine, std::string> parse_command_line(int argc, const char* const*
   return line;
 }
 
-std::variant<LoadedConfig, int> prepare_start(int argc, const char* const* argv, std::ostream& out,
-                                              std::ostream& err) {
+std::variant<LoadedConfig, DataCheck, int> prepare_start(int argc, const char* const* argv,
+                                                         std::ostream& out, std::ostream& err) {
   Result<CommandLine, std::string> line = parse_command_line(argc, argv);
   if (!line) {
     err << "harrierd: " << line.error() << "\nharrierd --help lists the flags.\n";
@@ -117,6 +126,7 @@ std::variant<LoadedConfig, int> prepare_start(int argc, const char* const* argv,
       return 0;
     case Action::serve:
     case Action::check_config:
+    case Action::check_data:
       break;
   }
 
@@ -132,6 +142,8 @@ std::variant<LoadedConfig, int> prepare_start(int argc, const char* const* argv,
     out << "The configuration is valid.\n";
     return 0;
   }
+  loaded->config.store.accept_data_loss = line->accept_data_loss;
+  if (line->action == Action::check_data) return DataCheck{std::move(*loaded)};
   return std::move(*loaded);
 }
 

@@ -26,7 +26,7 @@ struct Start {
 
   std::ostringstream out;
   std::ostringstream err;
-  std::variant<LoadedConfig, int> result;
+  std::variant<LoadedConfig, DataCheck, int> result;
 };
 
 Result<CommandLine, std::string> parsed(std::vector<const char*> flags) {
@@ -116,6 +116,18 @@ TEST_SUITE("command line") {
     CHECK(bad.err.str() == "--set: unknown key 'hearbeat'; did you mean 'heartbeat'?\n");
     CHECK(Start({"--config", "/nowhere/harrier.conf"}).exit_code() == 66);
     CHECK(Start({"--config", "/nowhere/harrier.conf", "--check-config"}).exit_code() == 66);
+  }
+
+  TEST_CASE("--accept-data-loss reaches the store, and only when it is given") {
+    CHECK_FALSE(std::get<LoadedConfig>(Start({}).result).config.store.accept_data_loss);
+    CHECK(
+        std::get<LoadedConfig>(Start({"--accept-data-loss"}).result).config.store.accept_data_loss);
+  }
+
+  TEST_CASE("--check-data asks for a check of the data directory, not for a start") {
+    const Start start({"--check-data", "--data-dir", "/srv/mq"});
+    REQUIRE(std::holds_alternative<DataCheck>(start.result));
+    CHECK(std::get<DataCheck>(start.result).loaded.config.store.data_dir == "/srv/mq");
   }
 
   TEST_CASE("--check-config shows warnings") {
