@@ -1,0 +1,480 @@
+"""What must hold, whatever the broker was doing when it was killed: a model of queues and the copies of messages in them.
+
+Terms:
+  life      the time between two starts of the broker, counted. What is not durable ends with its life.
+  copy      one message in one queue. It *must* be there once its publish was confirmed, until something was sent that may
+            have ended it (an excuse: ack, purge, delete, commit). It is dropped when it surely is gone for good; a delivery
+            after that, or of what never was routed there, is a violation.
+  open      a publish whose outcome is unknown: neither confirmed nor surely thrown away.
+  processed an ack is processed when a later answer about its queue came on its channel; it is durable when a confirm came
+            for a persistent message (in a queue without readers) that was published after that answer.
+The names I1 to I9 are those of docs/testing.md.
+"""
+import collections
+import random
+import struct
+
+import wire
+
+ACKED, PURGED, DELETED, COMMITTING = 1, 2, 4, 8  # excuses
+EXCUSES = {ACKED: 'acked', PURGED: 'purged', DELETED: 'deleted', DELETED | PURGED: 'deleted early', COMMITTING: 'commit'}
+HISTORIES_MAX = 100000  # of copies that are gone
+
+BODY_MAX = 4 << 20
+SHIFTS = 1 << 16  # bodies are slices of one pool of random octets, at this many places
+
+
+class Message:
+    __slots__ = ('number', 'publisher', 'order', 'exchange', 'key', 'persistent', 'size', 'properties', 'copies')
+
+
+class Copy:
+    __slots__ = ('message', 'queue', 'durable', 'sure', 'must', 'excuses', 'excuse_life', 'birth_life', 'birth', 'seen',
+                 'seen_life', 'seen_fresh', 'holder', 'gone', 'publish_group', 'ack_group',
+                 'history')
+
+    def note(self, what):
+        """For the report of a violation."""
+        self.history.append(what)
+
+
+class Queue:
+    """state: absent, declaring, present, deleting; unknown after a crash in the middle of one of these."""
+
+    def __init__(self, name, durable):
+        self.name, self.durable = name, durable
+        self.state = 'absent'
+        self.owner = None      # the connection it is exclusive to
+        self.copies = {}       # message number -> Copy
+        self.purging = 0       # purges sent and not answered
+        self.purge_clock = 0   # when the last one was sent
+        self.read_life = 0     # the last life in which somebody read from it
+        self.read_clock = 0
+
+    def __repr__(self):
+        return self.name
+
+
+class Exchange:
+    def __init__(self, name, kind):
+        self.name, self.kind = name, kind
+        self.bindings = {}  # (Queue, key) -> sure: bool
+
+    def matches(self, key, pattern):
+        if self.kind == 'fanout':
+            return True
+        return key == pattern if self.kind in ('direct', '') else topic_matches(pattern.split('.'), key.split('.'))
+
+
+class Group:
+    """What becomes durable as one: the copies of an unconfirmed publish, or publishes and acks of a commit."""
+
+    def __init__(self, what):
+        self.what = what
+        self.life = None  # of the crash it was caught in
+        self.happened = self.missing = None
+
+
+class Reader:
+    """Who receives from one queue, for the order of what it gets."""
+
+    def __init__(self, queue, alone=False):
+        self.queue = queue
+        self.alone = alone  # nobody else has read in this life: the order of everything is known
+        self.others_clock = queue.read_clock
+        self.orders = {}    # publisher -> order of the last message of it
+        self.seen = set()   # numbers
+
+
+def topic_matches(pattern, words):
+    if not pattern:
+        return not words
+    if pattern[0] == '#':
+        return any(topic_matches(pattern[1:], words[skip:]) for skip in range(len(words) + 1))
+    return bool(words) and pattern[0] in ('*', words[0]) and topic_matches(pattern[1:], words[1:])
+
+
+class Oracle:
+    def __init__(self, seed, tears_allowed):
+        self.random = random.Random(seed)
+        self.pool = random.Random(seed ^ 0x5eed).randbytes(BODY_MAX + SHIFTS)
+        self.tears_allowed = tears_allowed
+        self.life = 0
+        self.clock = 0             # counts what happened, to compare which came first
+        self.crash_clock = 0
+        self.last_number = 0
+        self.last_publisher = 0
+        self.messages = {}
+        self.open = {}
+        self.queues = {}
+        self.exchanges = {'': Exchange('', '')}
+        self.histories = collections.OrderedDict()
+        self.processed = []        # copies whose ack was processed
+        self.routes = {}           # cache of route()
+        self.counts = collections.Counter()
+        self.violations = []
+        self.on_violation = lambda text: None
+
+    def violated(self, rule, what, text):
+        """`what`: the figure of the summary it belongs to."""
+        self.counts[what] += 1
+        text = f'{rule} {what}: {text} (life {self.life})'
+        if len(self.violations) < 1000:
+            self.violations.append(text)
+        self.on_violation(text)
+
+    # ---- definitions ---------------------------------------------------------------------------------------------
+
+    def route(self, exchange, key):
+        """The queues a message surely reaches, and those it may reach, by what was sent and answered until now."""
+        found = self.routes.get((exchange.name, key))
+        if found is None:
+            sure, may = set(), set()
+            if exchange.name == '':
+                targets = [(self.queues[key], True)] if key in self.queues else []
+            else:
+                targets = [(queue, is_sure) for (queue, pattern), is_sure in exchange.bindings.items()
+                           if exchange.matches(key, pattern)]
+            for queue, is_sure in targets:
+                if queue.state != 'absent':
+                    may.add(queue)
+                    if is_sure and queue.state == 'present':
+                        sure.add(queue)
+            found = self.routes[(exchange.name, key)] = (sure, may)
+        return found
+
+    def topology_changed(self):
+        """Call after each change sent or answered: what is on its way may or may not meet it."""
+        self.routes.clear()
+        for message in self.open.values():
+            sure, may = self.route(message.exchange, message.key)
+            for queue, copy in message.copies.items():
+                copy.sure = copy.sure and queue in sure
+            for queue in may - message.copies.keys():
+                self.add_copy(message, queue, False)
+
+    def declared(self, queue):
+        queue.state = 'present'
+        self.topology_changed()
+
+    def delete_sent(self, queue):
+        queue.state = 'deleting'
+        for copy in queue.copies.values():
+            self.excuse(copy, DELETED | (PURGED if copy.message.number in self.open else 0))
+        self.topology_changed()
+
+    def deleted(self, queue):
+        queue.state = 'absent'
+        for copy in list(queue.copies.values()):
+            if copy.message.number not in self.open:
+                copy.gone = True  # but a delivery may be on its way
+        self.forget_bindings(queue)
+        self.topology_changed()
+
+    def forget_bindings(self, queue):
+        for exchange in self.exchanges.values():
+            for binding in [binding for binding in exchange.bindings if binding[0] is queue]:
+                del exchange.bindings[binding]
+
+    def found(self, queue, exists):
+        """What a passive declare after a start says."""
+        was = queue.state
+        if was == 'present' and not exists:
+            self.violated('I9', 'definitions', f'queue {queue} is gone')
+        if was == 'absent' and exists:
+            self.violated('I9', 'definitions', f'queue {queue} is there, though it is transient or was deleted')
+        queue.state = 'present' if exists else 'absent'
+        if exists:
+            for copy in queue.copies.values():
+                copy.excuses &= ~DELETED  # the delete did not happen
+        else:
+            self.forget_bindings(queue)
+            for copy in list(queue.copies.values()):
+                self.drop(copy)
+        self.routes.clear()
+
+    # ---- purge ---------------------------------------------------------------------------------------------------
+
+    def purge_sent(self, queue):
+        """Returns the copies that surely go with it."""
+        self.clock += 1
+        queue.purging += 1
+        queue.purge_clock = self.clock
+        surely = []
+        for copy in queue.copies.values():
+            if copy.holder is None:
+                if copy.must and not copy.excuses and queue.read_life != self.life:
+                    surely.append(copy)
+                self.excuse(copy, PURGED)
+        return surely
+
+    def purged(self, queue, surely, count):
+        queue.purging -= 1
+        if queue.state != 'present' or queue.read_life == self.life:
+            return
+        if count < len(surely):
+            self.violated('I6', 'count', f'purge of {queue} dropped {count}, but {len(surely)} were surely there')
+        self.processed += surely
+
+    def taken_without_ack(self, queue):
+        """A consumer that does not ack works like a purge that lasts until the end of the life."""
+        self.purge_sent(queue)
+
+    # ---- publishing ----------------------------------------------------------------------------------------------
+
+    def new_publisher(self):
+        self.last_publisher += 1
+        return self.last_publisher
+
+    def publish(self, publisher, exchange, key, persistent, size):
+        """A new message, to be sent now."""
+        self.clock += 1
+        self.last_number += 1
+        self.counts['published'] += 1
+        message = Message()
+        message.number, message.publisher, message.order = self.last_number, publisher, self.last_number
+        message.exchange, message.key, message.persistent, message.size = exchange, key, persistent, size
+        message.properties = self.properties(message.number, persistent)
+        message.copies = {}
+        self.messages[message.number] = self.open[message.number] = message
+        sure, may = self.route(exchange, key)
+        for queue in may:
+            self.add_copy(message, queue, queue in sure)
+        return message
+
+    def add_copy(self, message, queue, sure):
+        copy = Copy()
+        copy.message, copy.queue, copy.sure = message, queue, sure
+        copy.durable = message.persistent and queue.durable
+        copy.birth_life, copy.birth = self.life, self.clock
+        copy.history = [f'published in life {self.life} clock {self.clock} sure {sure}']
+        copy.must = copy.seen = copy.seen_fresh = copy.gone = False
+        copy.excuses, copy.excuse_life = (PURGED, self.life) if queue.purging else (0, 0)
+        copy.holder = copy.publish_group = copy.ack_group = None
+        message.copies[queue] = queue.copies[message.number] = copy
+
+    def properties(self, number, persistent):
+        """Flags and values as they go over the wire; the content type is the number."""
+        flags, octets = 0x9000, wire.short(f'm{number}')
+        chance = self.random.random()
+        if chance < 0.1:
+            flags |= 0x2000
+            octets += wire.table({'k' * (1 + number % 20): number, 'text': 'x' * (number % 40), 'yes': True})
+        octets += b'\2' if persistent else b'\1'
+        if chance < 0.3:
+            flags |= 0x0c60
+            octets += struct.pack('>B', number % 10) + wire.short(f'c{number}') + struct.pack('>Q', number) + wire.short('t')
+        return struct.pack('>H', flags) + octets
+
+    def body(self, message):
+        start = message.number * 7919 % SHIFTS
+        return self.pool[start:start + message.size]
+
+    def confirmed(self, message):
+        self.counts['confirmed'] += 1
+        self.close(message)
+        for copy in message.copies.values():
+            copy.must = copy.sure
+            copy.note(f'confirmed @{self.clock}')
+        self.forget_if_done(message)
+
+    def close(self, message):
+        del self.open[message.number]
+
+    def never_published(self, message):
+        """Rolled back, or never committed."""
+        self.close(message)
+        for copy in list(message.copies.values()):
+            self.drop(copy)
+        self.forget_if_done(message)
+
+    def returned(self, content):
+        number = number_of(content)
+        message = self.messages.get(number)
+        if message is not None and any(copy.sure for copy in message.copies.values()):
+            self.violated('I1', 'lost', f'message {number} was returned, but {list(message.copies)} are there')
+
+    # ---- deliveries ----------------------------------------------------------------------------------------------
+
+    def reads(self, queue):
+        """Somebody is about to read from it."""
+        self.clock += 1
+        queue.read_life = self.life
+        queue.read_clock = self.clock
+
+    def delivered(self, reader, redelivered, content):
+        """The copy that came, or None when nothing should have come."""
+        queue = reader.queue
+        self.counts['delivered'] += 1
+        number = number_of(content)
+        copy = queue.copies.get(number)
+        if copy is None:
+            if 0 < number <= self.last_number:
+                self.violated('I2', 'resurrected', f'message {number} came from {queue}: settled for good or '
+                              f'never routed there: {self.histories.get((number, queue.name))}')
+            else:
+                self.violated('I3', 'unknown', f'{content.properties[:40]!r} came from {queue} and was never published')
+            return None
+        message = copy.message
+        if content.properties != message.properties or content.body != self.body(message):
+            self.violated('I3', 'altered', f'message {number} of {message.size} octets came from {queue} with {len(content.body)}')
+        self.counts['duplicates'] += copy.seen
+        # Within a life the first delivery may be read after the second, which came through another socket.
+        if not redelivered and (copy.seen_fresh or (copy.seen and copy.seen_life < self.life)):
+            self.violated('I4', 'unmarked', f'message {number} came again from {queue} without redelivered')
+        elif not copy.seen and redelivered and reader.alone and copy.birth > max(self.crash_clock, reader.others_clock):
+            self.violated('I4', 'marked', f'message {number} came from {queue} with redelivered, but nobody had it before')
+        self.check_order(reader, copy, redelivered)
+        reader.seen.add(number)
+        self.witness_delivery(copy)
+        if copy.birth_life < self.life:
+            copy.must = True  # it came from the disk, so it stays there
+            if copy.excuse_life < self.life:
+                copy.excuses = 0
+        copy.note(f'delivered in life {self.life} @{self.clock} redelivered {redelivered}')
+        copy.seen, copy.seen_life, copy.seen_fresh = True, self.life, copy.seen_fresh or not redelivered
+        return copy
+
+    def check_order(self, reader, copy, redelivered):
+        if not reader.alone and redelivered:
+            return
+        message = copy.message
+        last = reader.orders.get(message.publisher, 0)
+        if message.order <= last:
+            self.violated('I4', 'order', f'message {message.order} of publisher {message.publisher} came from {copy.queue} after {last}')
+        reader.orders[message.publisher] = message.order
+
+    def witness_delivery(self, copy):
+        if copy.publish_group is not None and copy.publish_group.life < self.life:
+            self.witness(copy.publish_group, happened=f'message {copy.message.number} came from {copy.queue}')
+            copy.publish_group = None
+        if copy.ack_group is not None and copy.ack_group.life is not None and copy.ack_group.life < self.life:
+            self.witness(copy.ack_group, missing=f'message {copy.message.number}, acked in it, came from {copy.queue}')
+            copy.ack_group = None
+
+    def witness(self, group, happened=None, missing=None):
+        """I7: all of a group or nothing."""
+        known = group.happened and group.missing
+        group.happened = group.happened or happened
+        group.missing = group.missing or missing
+        if group.happened and group.missing and not known:
+            text = f'{group.what} of life {group.life}: {group.happened}, but {group.missing}'
+            if self.tears_allowed:
+                self.counts['torn with several shards'] += 1
+                self.on_violation(f'(allowed with several shards) I7 torn: {text}')
+            else:
+                self.violated('I7', 'torn', text)
+
+    def released(self, copy, channel, after=0):
+        """`channel` no longer holds it: it is ready again, and a purge sent since `after` may have taken it."""
+        if copy.holder is channel:
+            copy.holder = None
+            copy.note(f'released in life {self.life} @{self.clock}')
+            if copy.queue.purging or (after and copy.queue.purge_clock >= after):
+                self.excuse(copy, PURGED)
+
+    # ---- ends ----------------------------------------------------------------------------------------------------
+
+    def excuse(self, copy, why):
+        copy.excuses |= why
+        copy.note(f'{EXCUSES[why]} in life {self.life} @{self.clock}')
+        copy.excuse_life = self.life
+
+    def drop(self, copy):
+        self.histories[(copy.message.number, copy.queue.name)] = copy.history
+        if len(self.histories) > HISTORIES_MAX:
+            self.histories.popitem(last=False)
+        copy.queue.copies.pop(copy.message.number, None)
+        copy.message.copies.pop(copy.queue, None)
+        self.forget_if_done(copy.message)
+
+    def forget_if_done(self, message):
+        if not message.copies and message.number not in self.open:
+            self.messages.pop(message.number, None)
+
+    def take_processed(self):
+        """What becomes durable with a persistent message that is published now and then confirmed."""
+        taken, self.processed = self.processed, []
+        return taken
+
+    def settled_for_good(self, copies):
+        for copy in copies:
+            copy.note(f'settled for good @{self.clock}')
+            self.counts['settled for good'] += 1
+            self.drop(copy)
+
+    def absent(self, copy, live=False):
+        """The queue was read to its end and the copy did not come. `live`: in the life in which all this happened."""
+        if copy.must and not copy.excuses and not copy.gone:
+            message = copy.message
+            self.violated('I1', 'lost', f'message {message.number} ({message.size} octets, exchange {message.exchange.name!r}, '
+                          f'persistent {message.persistent}, published in life {copy.birth_life}, seen {copy.seen}) of {copy.queue}: {copy.history}')
+        if copy.publish_group is not None and not copy.excuses and not live:
+            self.witness(copy.publish_group, missing=f'message {copy.message.number} is not in {copy.queue}')
+        if copy.ack_group is not None and copy.ack_group.life is not None and copy.must and copy.excuses == COMMITTING and not live:
+            self.witness(copy.ack_group, happened=f'message {copy.message.number} is settled in {copy.queue}')
+        self.drop(copy)
+
+    def bounds(self, queue):
+        """How many messages may be in it."""
+        sure = sum(copy.must and not copy.excuses and not copy.gone for copy in queue.copies.values())
+        return sure, len(queue.copies)
+
+    # ---- the end of a life ---------------------------------------------------------------------------------------
+
+    def life_ended(self, killed, commits):
+        """`commits`: (messages, acked copies) of each commit that was sent and not answered."""
+        self.counts['kills' if killed else 'clean stops'] += 1
+        if killed:
+            self.crash_clock = self.clock
+        for messages, acked in commits:
+            group = Group('commit')
+            group.life = self.life
+            for message in messages:
+                self.close_in_group(message, group)
+            for copy in acked:
+                copy.ack_group = group
+        for message in list(self.open.values()):
+            group = Group(f'publish of message {message.number}')
+            group.life = self.life
+            self.close_in_group(message, group)
+        for queue in self.queues.values():
+            self.queue_life_ended(queue)
+        for exchange in self.exchanges.values():
+            for queue, key in list(exchange.bindings):
+                if not queue.durable:
+                    del exchange.bindings[(queue, key)]
+        self.processed = []
+        self.routes.clear()
+        self.life += 1
+        self.clock += 1
+
+    def close_in_group(self, message, group):
+        if message.number not in self.open:
+            return
+        self.close(message)
+        for copy in message.copies.values():
+            if copy.sure and copy.durable and not copy.gone:
+                copy.publish_group = group
+        self.forget_if_done(message)
+
+    def queue_life_ended(self, queue):
+        queue.purging = 0
+        queue.owner = None
+        for copy in list(queue.copies.values()):
+            copy.holder = None
+            if copy.gone or not copy.durable:
+                self.drop(copy)
+        if not queue.durable:
+            queue.state = 'absent'
+        elif queue.state in ('declaring', 'deleting'):
+            queue.state = 'unknown'
+
+
+def number_of(content):
+    """From the content type, which comes first; 0 when it is none of ours."""
+    octets = content.properties
+    try:
+        return int(octets[4:3 + octets[2]]) if octets[3:4] == b'm' else 0
+    except (ValueError, IndexError):
+        return 0
