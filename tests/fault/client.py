@@ -179,7 +179,7 @@ class Channel:
         pass
 
     def on_gone(self):
-        """Its connection ended, in good order or not."""
+        """Its connection ended, in good order or not; the channel may have ended before."""
 
     def on_closed(self, close):
         raise AssertionError(f'the broker closed channel {close.channel}: {close.code} {close.text}')
@@ -273,9 +273,8 @@ class Connection:
         self.loop.remove(self)
         self.socket.close()
         for channel in self.channels.values():
-            if channel.open:
-                channel.ended()
-                channel.on_gone()
+            channel.ended()
+            channel.on_gone()
 
 
 class Loop:

@@ -191,6 +191,8 @@ class Consumer(client.Channel):
 
     def take(self, reader, delivery_tag, redelivered, content, no_ack):
         copy = self.oracle.delivered(reader, redelivered, content)
+        if self.frozen or self.connection.close_asked:
+            reader.suspects.clear()
         if no_ack:
             if copy:
                 self.oracle.excuse(copy, model.ACKED)
@@ -198,6 +200,9 @@ class Consumer(client.Channel):
         self.unacked[delivery_tag] = copy
         if copy and not self.frozen:
             copy.holder = self
+
+    def readers(self):
+        return [reader for reader, _ in self.consumers.values()] + list(self.get_readers.values())
 
     def on_cancelled(self, tag):
         pass  # its queue was deleted; what it delivered may still be acked
@@ -282,9 +287,14 @@ class Consumer(client.Channel):
         if close.code != 404:  # its queue was deleted meanwhile
             self.oracle.violated('--', 'protocol', f'the broker closed a channel: {close.code} {close.text}')
         self.release_all()
+        self.acked.clear()
+        for reader in self.readers():
+            reader.suspects.clear()
 
     def on_gone(self):
         self.release_all()
+        for reader in self.readers():
+            self.oracle.convict(reader)
         if self.exclusive:
             self.oracle.delete_sent(self.exclusive)
         if self.connection.closed_well:

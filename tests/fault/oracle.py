@@ -84,6 +84,9 @@ class Reader:
         self.others_clock = queue.read_clock
         self.orders = {}    # publisher -> order of the last message of it
         self.seen = set()   # numbers
+        # Came after they were settled for good in this life. Right if the channel turns out to have given them back
+        # (recover, or its end) before somebody else got them, whose socket was only read earlier.
+        self.suspects = []
 
 
 def topic_matches(pattern, words):
@@ -309,11 +312,7 @@ class Oracle:
         number = number_of(content)
         copy = queue.copies.get(number)
         if copy is None:
-            if 0 < number <= self.last_number:
-                self.violated('I2', 'resurrected', f'message {number} came from {queue}: settled for good or '
-                              f'never routed there: {self.histories.get((number, queue.name))}')
-            else:
-                self.violated('I3', 'unknown', f'{content.properties[:40]!r} came from {queue} and was never published')
+            self.came_unexpected(reader, number, content)
             return None
         message = copy.message
         if content.properties != message.properties or content.body != self.body(message):
@@ -335,6 +334,17 @@ class Oracle:
         copy.seen, copy.seen_life, copy.seen_fresh = True, self.life, copy.seen_fresh or not redelivered
         return copy
 
+    def came_unexpected(self, reader, number, content):
+        if not 0 < number <= self.last_number:
+            self.violated('I3', 'unknown', f'{content.properties[:40]!r} came from {reader.queue} and was never published')
+            return
+        life, history = self.histories.get((number, reader.queue.name), (None, 'never routed there'))
+        text = f'message {number} came from {reader.queue}: {history}'
+        if life == self.life:
+            reader.suspects.append(text)
+        else:
+            self.violated('I2', 'resurrected', text)
+
     def check_order(self, reader, copy, redelivered):
         if not reader.alone and redelivered:
             return
@@ -346,10 +356,10 @@ class Oracle:
 
     def witness_delivery(self, copy):
         if copy.publish_group is not None and copy.publish_group.life < self.life:
-            self.witness(copy.publish_group, happened=f'message {copy.message.number} came from {copy.queue}')
+            self.witness(copy.publish_group, happened=f'message {copy.message.number} came from {copy.queue}: {copy.history}')
             copy.publish_group = None
         if copy.ack_group is not None and copy.ack_group.life is not None and copy.ack_group.life < self.life:
-            self.witness(copy.ack_group, missing=f'message {copy.message.number}, acked in it, came from {copy.queue}')
+            self.witness(copy.ack_group, missing=f'message {copy.message.number}, acked in it, came from {copy.queue}: {copy.history}')
             copy.ack_group = None
 
     def witness(self, group, happened=None, missing=None):
@@ -373,6 +383,11 @@ class Oracle:
             if copy.queue.purging or (after and copy.queue.purge_clock >= after):
                 self.excuse(copy, PURGED)
 
+    def convict(self, reader):
+        for text in reader.suspects:
+            self.violated('I2', 'resurrected', text)
+        reader.suspects.clear()
+
     # ---- ends ----------------------------------------------------------------------------------------------------
 
     def excuse(self, copy, why):
@@ -381,7 +396,7 @@ class Oracle:
         copy.excuse_life = self.life
 
     def drop(self, copy):
-        self.histories[(copy.message.number, copy.queue.name)] = copy.history
+        self.histories[(copy.message.number, copy.queue.name)] = (self.life, copy.history)
         if len(self.histories) > HISTORIES_MAX:
             self.histories.popitem(last=False)
         copy.queue.copies.pop(copy.message.number, None)
@@ -410,9 +425,9 @@ class Oracle:
             self.violated('I1', 'lost', f'message {message.number} ({message.size} octets, exchange {message.exchange.name!r}, '
                           f'persistent {message.persistent}, published in life {copy.birth_life}, seen {copy.seen}) of {copy.queue}: {copy.history}')
         if copy.publish_group is not None and not copy.excuses and not live:
-            self.witness(copy.publish_group, missing=f'message {copy.message.number} is not in {copy.queue}')
+            self.witness(copy.publish_group, missing=f'message {copy.message.number} is not in {copy.queue}: {copy.history}')
         if copy.ack_group is not None and copy.ack_group.life is not None and copy.must and copy.excuses == COMMITTING and not live:
-            self.witness(copy.ack_group, happened=f'message {copy.message.number} is settled in {copy.queue}')
+            self.witness(copy.ack_group, happened=f'message {copy.message.number} is settled in {copy.queue}: {copy.history}')
         self.drop(copy)
 
     def bounds(self, queue):
@@ -433,7 +448,8 @@ class Oracle:
             for message in messages:
                 self.close_in_group(message, group)
             for copy in acked:
-                copy.ack_group = group
+                if not copy.excuses & DELETED:  # a queue on its way out no longer takes acks, and may come back
+                    copy.ack_group = group
         for message in list(self.open.values()):
             group = Group(f'publish of message {message.number}')
             group.life = self.life
