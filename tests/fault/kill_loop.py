@@ -27,6 +27,7 @@ import oracle as model
 import harness
 
 ROUND_SECONDS = (0.2, 2.0)
+SHOWN_MAX = 50  # violations in full
 FATAL = ('lost', 'resurrected', 'unknown', 'altered', 'order', 'unmarked', 'marked', 'torn', 'count', 'definitions', 'nacked',
          'protocol', 'silence')
 
@@ -93,11 +94,19 @@ class Run:
         self.options = options
         self.random = random.Random(options.seed)
         self.oracle = model.Oracle(options.seed, tears_allowed=options.shards > 1)
-        self.oracle.on_violation = lambda text: print(f'  !! {text}', flush=True)
+        self.oracle.on_violation = self.show
+        self.shown = 0
         self.broker = Broker(options.harrierd, options.shards)
         self.loop = client.Loop()
         self.world = mix.World(self.oracle, self.random, self.loop, self.broker.port, options.shards)
         self.nested = 0
+
+    def show(self, text):
+        self.shown += 1
+        if self.shown <= SHOWN_MAX:
+            print(f'  !! {text}', flush=True)
+        elif self.shown == SHOWN_MAX + 1:
+            print('  !! further ones are only counted', flush=True)
 
     # ---- rounds --------------------------------------------------------------------------------------------------
 
@@ -109,6 +118,8 @@ class Run:
             self.start()
             ending = self.round(first=number == 1)
             print(f'round {number}: {ending}, {self.difference(before)}, {time.monotonic() - began:.1f} s', flush=True)
+            if self.options.control and self.oracle.counts['lost']:
+                return
         self.start()
         checker = checks.Checker(self.world, None)
         checker.drain(checker.definitions())
@@ -335,12 +346,14 @@ def main():
         good = False
     run.report(options.rounds)
     good = good and not any(run.oracle.counts[what] for what in FATAL)
-    if options.keep or not good:
+    if options.keep or not (good or options.control):
         kept = pathlib.Path(f'{run.broker.folder}.kept')
         if run.broker.process:
             run.broker.kill()
         shutil.copytree(run.broker.folder, kept)
         print(f'kept: {kept}')
+    if options.control:
+        print(f'control {options.control}: the oracle noticed {run.oracle.counts["lost"]} lost')
     print('passed' if good else 'FAILED')
     sys.exit(0 if good else 1)
 

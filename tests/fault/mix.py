@@ -340,6 +340,7 @@ class Transactional(Consumer, Publisher):
         self.unconfirmed = {}  # never used: UNCONFIRMED_MAX does not hold for transactions
         self.held_messages = []
         self.held = []         # (tag, copy, requeue)
+        self.in_commit = collections.Counter()  # copies in commits that are not answered
         self.send(client.tx(self.number, 10))
         self.ask({(90, 11): None})
 
@@ -363,6 +364,7 @@ class Transactional(Consumer, Publisher):
             self.oracle.excuse(copy, model.COMMITTING)
         pending = (self.held_messages, acked)
         self.world.commits.append(pending)
+        self.in_commit.update(acked + requeued)
         self.held_messages, self.held = [], []
         self.send(client.tx(self.number, 20))
         self.ask({(90, 21): lambda _: self.committed(pending, requeued)})
@@ -371,6 +373,7 @@ class Transactional(Consumer, Publisher):
         messages, acked = pending
         self.oracle.counts['commits'] += 1
         self.world.commits.remove(pending)
+        self.in_commit -= collections.Counter(acked + requeued)
         for message in messages:
             self.oracle.confirmed(message)
         self.oracle.settled_for_good(acked)
@@ -395,7 +398,10 @@ class Transactional(Consumer, Publisher):
         for _, copy, _ in self.held:
             if copy:
                 self.oracle.released(copy, self, self.birth)
+        for copy in self.in_commit:
+            self.oracle.released(copy, self, self.birth)
         self.held = []
+        self.in_commit.clear()
         Consumer.release_all(self)
 
     def act(self):

@@ -18,7 +18,7 @@ import wire
 
 ACKED, PURGED, DELETED, COMMITTING = 1, 2, 4, 8  # excuses
 EXCUSES = {ACKED: 'acked', PURGED: 'purged', DELETED: 'deleted', DELETED | PURGED: 'deleted early', COMMITTING: 'commit'}
-HISTORIES_MAX = 100000  # of copies that are gone
+HISTORIES_MAX = 50000  # of copies that are gone
 
 BODY_MAX = 4 << 20
 SHIFTS = 1 << 16  # bodies are slices of one pool of random octets, at this many places
@@ -49,7 +49,6 @@ class Queue:
         self.purging = 0       # purges sent and not answered
         self.purge_clock = 0   # when the last one was sent
         self.read_life = 0     # the last life in which somebody read from it
-        self.read_clock = 0
 
     def __repr__(self):
         return self.name
@@ -81,7 +80,7 @@ class Reader:
     def __init__(self, queue, alone=False):
         self.queue = queue
         self.alone = alone  # nobody else has read in this life: the order of everything is known
-        self.others_clock = queue.read_clock
+        self.others_life = queue.read_life
         self.orders = {}    # publisher -> order of the last message of it
         self.seen = set()   # numbers
         # Came after they were settled for good in this life. Right if the channel turns out to have given them back
@@ -115,15 +114,12 @@ class Oracle:
         self.processed = []        # copies whose ack was processed
         self.routes = {}           # cache of route()
         self.counts = collections.Counter()
-        self.violations = []
         self.on_violation = lambda text: None
 
     def violated(self, rule, what, text):
         """`what`: the figure of the summary it belongs to."""
         self.counts[what] += 1
         text = f'{rule} {what}: {text} (life {self.life})'
-        if len(self.violations) < 1000:
-            self.violations.append(text)
         self.on_violation(text)
 
     # ---- definitions ---------------------------------------------------------------------------------------------
@@ -303,7 +299,6 @@ class Oracle:
         """Somebody is about to read from it."""
         self.clock += 1
         queue.read_life = self.life
-        queue.read_clock = self.clock
 
     def delivered(self, reader, redelivered, content):
         """The copy that came, or None when nothing should have come."""
@@ -321,7 +316,7 @@ class Oracle:
         # Within a life the first delivery may be read after the second, which came through another socket.
         if not redelivered and (copy.seen_fresh or (copy.seen and copy.seen_life < self.life)):
             self.violated('I4', 'unmarked', f'message {number} came again from {queue} without redelivered')
-        elif not copy.seen and redelivered and reader.alone and copy.birth > max(self.crash_clock, reader.others_clock):
+        elif not copy.seen and redelivered and reader.alone and copy.birth > self.crash_clock and copy.birth_life > reader.others_life:
             self.violated('I4', 'marked', f'message {number} came from {queue} with redelivered, but nobody had it before')
         self.check_order(reader, copy, redelivered)
         reader.seen.add(number)
