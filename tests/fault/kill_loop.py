@@ -336,6 +336,7 @@ def main():
     parser.add_argument('--control', choices=['drop-log'], help='a broken disk, which the oracle has to notice')
     parser.add_argument('--keep', action='store_true', help='keep the data folder and the last logs of the broker')
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the broker goes, too
     print(f'seed {options.seed}, shards {options.shards}', flush=True)
     run = Run(options)
     good = True
