@@ -34,9 +34,9 @@ struct Site {
       for (const LaneId lane : {kLane, kOther})
         batch.put(lane, seq, test::text_message(std::string(5000, 'x')), kNoTime, kNoTime);
       if (seq % 5 != 0) continue;
-      if (seq == 20) batch.settle_below(kLane, 11);
-      if (seq == 20) batch.settle_below(kOther, 11);
-      if (seq == 100) batch.settle(kLane, 50);
+      if (seq == 20) batch.settle_range(kLane, 1, 11, {10, 50'000});
+      if (seq == 20) batch.settle_range(kOther, 1, 11, {10, 50'000});
+      if (seq == 100) batch.settle(kLane, 50, {1, 5000});
       batch.want_sync();
       durability.await(store->submit(submitter, batch));
     }

@@ -286,7 +286,7 @@ TEST_SUITE("rocks store copy") {
       life.batch.put(kLane, seq, text_message(std::string(3000, 'x')), kNoTime, kNoTime);
       if (seq % 3 == 0) life.commit();
     }
-    life.batch.settle_below(kLane, 11);
+    life.batch.settle_range(kLane, 1, 11, {10, 30'000});
     life.put(1, kOther);
     life.commit();
 
@@ -295,7 +295,7 @@ TEST_SUITE("rocks store copy") {
     copy.data_dir = copies.path() + "/a/b";
     CHECK(test::copy_store(*life.store, copy.data_dir).empty());
     life.put(301);
-    life.batch.settle(kLane, 11);
+    life.batch.settle(kLane, 11, {1, 3000});
     life.commit();
     life.stop();
 
