@@ -43,12 +43,12 @@ bool LogChain::goes_on_with(std::uint64_t log, const LoggedBatch& batch) const {
 
 void LogChain::take_damage(LogPlace place, bool was_synced) {
   if (break_) return;
-  if (!damage_) damage_ = Damage{place};
+  if (!damage_) damage_ = Damage{place, false};
   damage_->was_synced |= was_synced;
 }
 
 void LogChain::take_behind_break(std::uint64_t log, const LoggedBatch& batch) {
-  if (!break_) break_.emplace();
+  if (!break_) break_ = Break{std::nullopt, false};
   break_->was_synced |= proves_synced(log, batch);
   if (!break_->next) break_->next = batch.mark;
 }
