@@ -82,24 +82,25 @@ class Guard {
 
   const std::string data_dir_;
   const std::string db_;
-  const OnDamage on_damage_;
   GuardFindings findings_;
 
   // What there is.
   std::map<std::uint64_t, std::uint64_t> logs_;  // with their sizes
-  bool has_tables_ = false;
-  std::string newest_manifest_;
   KnownLogs known_logs_;
+  std::string newest_manifest_;
+  std::uint64_t first_log_needed_ = 0;
 
   // What is to be done.
   std::string manifest_path_;
-  bool replace_current_ = false;
   std::optional<std::uint64_t> manifest_size_;
-  bool keep_damaged_manifest_ = false;
-  std::uint64_t first_log_needed_ = 0;
   std::optional<LogPlace> cut_;
-  bool keep_cut_part_ = false;
   std::vector<LogPlace> idle_ends_;
+
+  const OnDamage on_damage_;
+  bool has_tables_ = false;
+  bool replace_current_ = false;
+  bool keep_damaged_manifest_ = false;
+  bool keep_cut_part_ = false;
 };
 
 Result<void, StoreError> Guard::list_files() {

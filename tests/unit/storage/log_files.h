@@ -19,7 +19,9 @@ class LogFile {
   std::uint64_t size() const { return octets_.size(); }
 
   // Damages an octet.
-  void flip(std::uint64_t offset, int bit = 0) { octets_[offset] ^= static_cast<char>(1 << bit); }
+  void flip(std::uint64_t offset, int bit = 0) {
+    octets_[offset] = static_cast<char>(octets_[offset] ^ (1 << bit));
+  }
 
   void zero_from(std::uint64_t offset) {
     octets_.replace(offset, octets_.npos, size() - offset, 0);

@@ -81,7 +81,7 @@ struct Site {
 
 void flip(const fs::path& path, std::size_t offset) {
   std::string octets = read_octets(path);
-  octets.at(offset) ^= 0x10;
+  octets.at(offset) = static_cast<char>(octets.at(offset) ^ 0x10);
   write_octets(path, octets);
 }
 
