@@ -2,7 +2,11 @@
 import time
 
 import client
-import mix
+from consumers import Consumer
+from definitions import Control
+from publishers import Barrier
+from world import KINDS
+
 import wire
 
 PATIENCE = wire.DEADLINE * 2  # seconds for an answer; sanitizer builds stretch it
@@ -16,8 +20,8 @@ class Checker:
     def __init__(self, world, kill_at):
         self.world, self.oracle, self.kill_at = world, world.oracle, kill_at
         self.connection = client.Connection(world.loop, world.port)
-        self.control = mix.Control(self.connection, world)
-        self.barrier = mix.Barrier(self.connection, world)
+        self.control = Control(self.connection, world)
+        self.barrier = Barrier(self.connection, world)
 
     def wait(self, condition, what, progress=None):
         """Until condition(); a broker that does nothing for PATIENCE seconds fails the run. False then."""
@@ -40,7 +44,7 @@ class Checker:
     def definitions(self):
         """Returns the number of messages by queue."""
         probes = [Probe(self.connection, wire.queue_declare, queue.name) for queue in self.oracle.queues.values()]
-        exchanges = [*mix.KINDS, *self.world.spare_exchanges]
+        exchanges = [*KINDS, *self.world.spare_exchanges]
         exchange_probes = [ExchangeProbe(self.connection, name) for name in exchanges]
         self.wait(lambda: all(probe.done for probe in probes + exchange_probes), 'answers to passive declares')
         counts = {}
@@ -79,9 +83,9 @@ class Checker:
 
     def set_up(self):
         """The first life."""
-        self.control.send(wire.queue_declare(self.control.number, mix.Barrier.QUEUE, durable=True))
+        self.control.send(wire.queue_declare(self.control.number, Barrier.QUEUE, durable=True))
         self.control.ask({(50, 11): None})
-        for name, kind in mix.KINDS.items():
+        for name, kind in KINDS.items():
             self.control.send(client.exchange_declare(self.control.number, name, kind, True))
             self.control.ask({(40, 11): None})
         self.wait(lambda: not self.control.replies, 'exchange.declare-ok')
@@ -122,7 +126,7 @@ class Checker:
         self.wait(lambda: synced, 'a confirm')
 
     def empty_barrier(self):
-        self.control.send(client.queue_purge(self.control.number, mix.Barrier.QUEUE))
+        self.control.send(client.queue_purge(self.control.number, Barrier.QUEUE))
         self.control.ask({(50, 31): None})
         self.wait(lambda: not self.control.replies, 'purge-ok')
 
@@ -179,7 +183,7 @@ class Count:
         channel.ask({(50, 11): answered})
 
 
-class Drain(mix.Consumer):
+class Drain(Consumer):
     """Acks all it gets, now and then."""
 
     def __init__(self, connection, world):

@@ -19,10 +19,11 @@ import subprocess
 import sys
 import time
 
-import client
 import checks
+import client
 import mix
-import oracle as model
+import oracle
+import world
 
 import harness
 
@@ -35,26 +36,28 @@ FATAL = ('lost', 'resurrected', 'unknown', 'altered', 'order', 'unmarked', 'mark
 class Broker(harness.Broker):
     """Starts in two steps, so that it can be killed in between; says when it is ready."""
 
-    def __init__(self, program, shards):
+    def __init__(self, program, shards, accept_data_loss):
         super().__init__()
         self.program = pathlib.Path(program).resolve()
         if not self.program.exists():
             sys.exit(f'FAILED: {program} does not exist. Build it: cmake --build build/dev --target harrierd')
         self.shards = shards
-        self.extra = []
+        self.settings = []
         self.recoveries = []
         self.keys = subprocess.run([self.program, '--config-keys'], capture_output=True, text=True, check=True).stdout
-        self.help = subprocess.run([self.program, '--help'], capture_output=True, text=True, check=True).stdout
+        usage = subprocess.run([self.program, '--help'], capture_output=True, text=True, check=True).stdout
+        self.flags = [flag for flag in ['--accept-data-loss'] if accept_data_loss and flag in usage]
 
     def command(self):
         return [self.program, '--data-dir', self.data, '--set', f'listeners.tcp.default=127.0.0.1:{self.port}',
-                '--set', 'log.console.level=info', '--set', f'shards={self.shards}', *self.extra]
+                '--set', 'log.console.level=info', '--set', f'shards={self.shards}', *self.settings,
+                *self.flags]
 
     def choose_settings(self, chooser):
         """Small buffers make epochs, flushes and paging frequent."""
-        self.extra = ['--set', f'write_buffer_size={chooser.choice((1, 1, 4, 32, 96)) << 20}']
+        self.settings = ['--set', f'write_buffer_size={chooser.choice((1, 1, 4, 32, 96)) << 20}']
         if '  queue_memory = ' in self.keys:
-            self.extra += ['--set', f'queue_memory={chooser.choice((1, 1, 8, 64)) << 20}']
+            self.settings += ['--set', f'queue_memory={chooser.choice((1, 1, 8, 64)) << 20}']
 
     def spawn(self):
         self.starts += 1
@@ -93,12 +96,12 @@ class Run:
     def __init__(self, options):
         self.options = options
         self.random = random.Random(options.seed)
-        self.oracle = model.Oracle(options.seed, tears_allowed=options.shards > 1)
+        self.oracle = oracle.Oracle(options.seed, tears_allowed=options.shards > 1)
         self.oracle.on_violation = self.show
         self.shown = 0
-        self.broker = Broker(options.harrierd, options.shards)
+        self.broker = Broker(options.harrierd, options.shards, accept_data_loss=options.control == 'drop-log')
         self.loop = client.Loop()
-        self.world = mix.World(self.oracle, self.random, self.loop, self.broker.port, options.shards)
+        self.world = world.World(self.oracle, self.random, self.loop, self.broker.port, options.shards)
         self.nested = 0
 
     def show(self, text):
@@ -154,7 +157,7 @@ class Run:
         chance = self.random.random()
         clean = chance > 0.85 and not self.options.control
         quiet = chance > 0.90 and not self.options.control
-        clients = Clients(self.world)
+        clients = mix.Clients(self.world)
         clients.act_until(time.monotonic() + self.random.uniform(*ROUND_SECONDS))
         if quiet:
             clients.leave()
@@ -218,8 +221,6 @@ class Run:
         kept = int(size * self.random.uniform(0.2, 0.8))
         os.truncate(logs[-1], kept)
         print(f'  control: {logs[-1].name} cut from {size} to {kept} octets', flush=True)
-        if '--accept-data-loss' in self.broker.help and '--accept-data-loss' not in self.broker.extra:
-            self.broker.extra.append('--accept-data-loss')
 
     # ---- report --------------------------------------------------------------------------------------------------
 
@@ -240,84 +241,6 @@ class Run:
                 print(f'{what}: {counts[what]}')
         print(f'recovery: p50 {statistics.median(recoveries) * 1000:.0f} ms, max {recoveries[-1] * 1000:.0f} ms')
         print(f'peak memory of the oracle: {peak_rss_mib()} MiB')
-
-
-class Clients:
-    """The connections of one round."""
-
-    def __init__(self, world):
-        self.world, self.random = world, world.random
-        self.connections = []
-        self.controls = [self.open(lambda connection: mix.Control(connection, world)) for _ in range(2)]
-        self.barrier = mix.Barrier(self.controls[0].connection, world)
-        self.publishers = [channel for _ in range(self.random.randint(1, 3)) for channel in self.open(self.publishing)]
-        self.consumers = [channel for _ in range(self.random.randint(0, 3)) for channel in self.open(self.consuming)]
-        self.weights = {'publish': self.random.choice((1, 4, 10)), 'consume': self.random.choice((1, 4, 10)),
-                        'control': self.random.choice((0.1, 0.5, 2)), 'churn': self.random.choice((0, 0.02, 0.1)), 'barrier': 0.3}
-
-    def open(self, fill):
-        connection = client.Connection(self.world.loop, self.world.port)
-        self.connections.append(connection)
-        return fill(connection)
-
-    def publishing(self, connection):
-        return [mix.Transactional(connection, self.world, self.prefetch()) if self.random.random() < 0.3 else
-                mix.Publisher(connection, self.world) for _ in range(self.random.randint(1, 3))]
-
-    def consuming(self, connection):
-        channels = [mix.Consumer(connection, self.world, self.prefetch()) for _ in range(self.random.randint(1, 3))]
-        own = [queue for queue in self.world.oracle.queues.values() if queue.name.startswith('kl.x') and queue.state == 'absent']
-        if own and self.random.random() < 0.3:
-            channels[0].declare_exclusive(own[0])
-        return channels
-
-    def prefetch(self):
-        return self.random.choice((1, 2, 10, 100, 1000))
-
-    def act_until(self, end):
-        kinds = list(self.weights)
-        weights = list(self.weights.values())
-        resting, checked = False, 0.0
-        while time.monotonic() < end:
-            self.world.loop.step()
-            if time.monotonic() > checked:
-                resting, checked = self.world.too_much(), time.monotonic() + 0.1
-            for kind in self.random.choices(kinds, weights, k=6):
-                if kind != 'publish' or not resting:
-                    getattr(self, 'act_' + kind)()
-
-    def act_publish(self):
-        self.random.choice(self.publishers).act()
-
-    def act_consume(self):
-        if self.consumers:
-            self.random.choice(self.consumers).act()
-
-    def act_control(self):
-        self.random.choice(self.controls).act()
-
-    def act_barrier(self):
-        self.barrier.act()
-
-    def act_churn(self):
-        """A consumer's connection is cut, or another one comes."""
-        if self.consumers and self.random.random() < 0.6:
-            connection = self.random.choice(self.consumers).connection
-            if self.random.random() < 0.5:
-                connection.flush()
-            connection.drop()
-            self.consumers = [channel for channel in self.consumers if channel.connection is not connection]
-        elif len(self.connections) < 30:
-            self.consumers += self.open(self.consuming)
-
-    def leave(self):
-        """All go in good order."""
-        for connection in self.connections:
-            if connection.open:
-                connection.ask_close()
-        if not self.world.loop.until(lambda: not any(connection.open for connection in self.connections),
-                                     time.monotonic() + checks.PATIENCE):
-            self.world.oracle.violated('--', 'silence', 'no connection.close-ok')
 
 
 def peak_rss_mib():
