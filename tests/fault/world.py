@@ -13,8 +13,8 @@ KINDS = {'kl.direct': 'direct', 'kl.topic': 'topic', 'kl.fanout': 'fanout'}
 class World:
     """What all clients of a run share."""
 
-    def __init__(self, oracle, random, loop, port, shards):
-        self.oracle, self.random, self.loop, self.port, self.shards = oracle, random, loop, port, shards
+    def __init__(self, oracle, random, loop, port):
+        self.oracle, self.random, self.loop, self.port = oracle, random, loop, port
         self.commits = []          # (messages, acked copies) sent and not answered
         self.closed_acks = []      # acks of connections that ended with close-ok
         self.busy = set()          # queues and exchanges with a change on its way
