@@ -99,7 +99,8 @@ class Checker:
         expected = sum(counts.values())
         if live:
             # Messages of connections that were cut may come back late, so the counts say nothing.
-            surely = {queue: {number for number, copy in queue.copies.items() if copy.must and not copy.excuses} for queue in counts}
+            surely = {queue: {number for number, copy in queue.copies.items() if copy.must and not copy.excuses}
+                      for queue in counts}
             done = lambda: all(numbers <= readers[queue].seen for queue, numbers in surely.items())  # noqa: E731
         else:
             done = lambda: channel.received >= expected  # noqa: E731
@@ -117,7 +118,8 @@ class Checker:
 
     def check_drained(self, count, expected, came):
         if came != expected or count.value != 0:
-            self.oracle.violated('I6', 'count', f'{count.queue} announced {expected} messages, {came} came, {count.value} are left')
+            self.oracle.violated('I6', 'count',
+                                 f'{count.queue} announced {expected} messages, {came} came, {count.value} are left')
 
     def sync(self):
         """Settles for good what was processed."""

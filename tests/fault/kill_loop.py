@@ -30,6 +30,7 @@ import wire
 
 ROUND_SECONDS = (0.2, 2.0)
 SHOWN_MAX = 50  # violations in full
+FIGURES = ('published', 'confirmed', 'commits', 'delivered', 'duplicates', 'settled for good', 'torn with several shards')
 FATAL = ('lost', 'resurrected', 'unknown', 'altered', 'order', 'unmarked', 'marked', 'torn', 'count', 'definitions', 'nacked',
          'protocol', 'silence')
 
@@ -225,13 +226,14 @@ class Run:
 
     def difference(self, before):
         counts = self.oracle.counts - before
-        return ', '.join(f'{counts[what]} {what}' for what in ('published', 'confirmed', 'delivered', 'duplicates', 'commits'))
+        return ', '.join(f'{counts[what]} {what}' for what in FIGURES[:5])
 
     def report(self, rounds):
         counts = self.oracle.counts
         recoveries = sorted(self.broker.recoveries) or [0]
-        print(f'rounds: {rounds} ({counts["kills"]} kills, {self.nested} of them during start, {counts["clean stops"]} clean stops)')
-        for what in ('published', 'confirmed', 'commits', 'delivered', 'duplicates', 'settled for good', 'torn with several shards'):
+        print(f'rounds: {rounds} ({counts["kills"]} kills, {self.nested} of them during start, '
+              f'{counts["clean stops"]} clean stops)')
+        for what in FIGURES:
             print(f'{what}: {counts[what]}')
         print(f'lost: {counts["lost"]}')
         print(f'order violations: {counts["order"]}')

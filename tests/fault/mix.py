@@ -19,7 +19,8 @@ class Clients:
         self.publishers = [channel for _ in range(self.random.randint(1, 3)) for channel in self.open(self.publishing)]
         self.consumers = [channel for _ in range(self.random.randint(0, 3)) for channel in self.open(self.consuming)]
         self.weights = {'publish': self.random.choice((1, 4, 10)), 'consume': self.random.choice((1, 4, 10)),
-                        'control': self.random.choice((0.1, 0.5, 2)), 'churn': self.random.choice((0, 0.02, 0.1)), 'barrier': 0.3}
+                        'control': self.random.choice((0.1, 0.5, 2)), 'churn': self.random.choice((0, 0.02, 0.1)),
+                        'barrier': 0.3}
 
     def open(self, fill):
         connection = client.Connection(self.world.loop, self.world.port)
@@ -32,7 +33,8 @@ class Clients:
 
     def consuming(self, connection):
         channels = [Consumer(connection, self.world, self.prefetch()) for _ in range(self.random.randint(1, 3))]
-        own = [queue for queue in self.world.oracle.queues.values() if queue.name.startswith('kl.x') and queue.state == 'absent']
+        own = [queue for queue in self.world.oracle.queues.values()
+               if queue.name.startswith('kl.x') and queue.state == 'absent']
         if own and self.random.random() < 0.3:
             channels[0].declare_exclusive(own[0])
         return channels

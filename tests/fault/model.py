@@ -23,8 +23,10 @@ class Message:
 
 class Copy:
     __slots__ = ('message', 'queue', 'durable', 'sure', 'must', 'excuses', 'excuse_life', 'birth_life', 'birth', 'seen',
-                 'seen_life', 'seen_fresh', 'holder', 'gone', 'publish_group', 'ack_group',
-                 'history')
+                 'seen_life', 'seen_fresh', 'holder', 'gone', 'publish_group', 'ack_group', 'history')
+
+    def __str__(self):
+        return f'message {self.message.number} in {self.queue} ({"; ".join(self.history)})'
 
     def note(self, what):
         """For the report of a violation."""

@@ -229,13 +229,10 @@ class Oracle:
             return None
         message = copy.message
         if content.properties != message.properties or content.body != self.body(message):
-            self.violated('I3', 'altered', f'message {number} of {message.size} octets came from {queue} with {len(content.body)}')
+            self.violated('I3', 'altered',
+                          f'message {number} of {message.size} octets came from {queue} with {len(content.body)}')
         self.counts['duplicates'] += copy.seen
-        # Within a life the first delivery may be read after the second, which came through another socket.
-        if not redelivered and (copy.seen_fresh or (copy.seen and copy.seen_life < self.life)):
-            self.violated('I4', 'unmarked', f'message {number} came again from {queue} without redelivered')
-        elif not copy.seen and redelivered and reader.alone and copy.birth > self.crash_clock and copy.birth_life > reader.others_life:
-            self.violated('I4', 'marked', f'message {number} came from {queue} with redelivered, but nobody had it before')
+        self.check_mark(reader, copy, redelivered)
         self.check_order(reader, copy, redelivered)
         reader.seen.add(number)
         self.witness_delivery(copy)
@@ -258,21 +255,29 @@ class Oracle:
         else:
             self.violated('I2', 'resurrected', text)
 
+    def check_mark(self, reader, copy, redelivered):
+        # Within a life the first delivery may be read after the second, which came through another socket.
+        if not redelivered and (copy.seen_fresh or (copy.seen and copy.seen_life < self.life)):
+            self.violated('I4', 'unmarked', f'{copy} came again without redelivered')
+        untouched = copy.birth > self.crash_clock and copy.birth_life > reader.others_life
+        if redelivered and not copy.seen and reader.alone and untouched:
+            self.violated('I4', 'marked', f'{copy} came with redelivered, but nobody had it before')
+
     def check_order(self, reader, copy, redelivered):
         if not reader.alone and redelivered:
             return
         message = copy.message
         last = reader.orders.get(message.publisher, 0)
         if message.order <= last:
-            self.violated('I4', 'order', f'message {message.order} of publisher {message.publisher} came from {copy.queue} after {last}')
+            self.violated('I4', 'order', f'{copy} of publisher {message.publisher} came after {last}')
         reader.orders[message.publisher] = message.order
 
     def witness_delivery(self, copy):
         if copy.publish_group is not None and copy.publish_group.life < self.life:
-            self.witness(copy.publish_group, happened=f'message {copy.message.number} came from {copy.queue}: {copy.history}')
+            self.witness(copy.publish_group, happened=f'{copy} came')
             copy.publish_group = None
         if copy.ack_group is not None and copy.ack_group.life is not None and copy.ack_group.life < self.life:
-            self.witness(copy.ack_group, missing=f'message {copy.message.number}, acked in it, came from {copy.queue}: {copy.history}')
+            self.witness(copy.ack_group, missing=f'{copy}, acked in it, came again')
             copy.ack_group = None
 
     def witness(self, group, happened=None, missing=None):
@@ -334,13 +339,14 @@ class Oracle:
     def absent(self, copy, live=False):
         """The queue was read to its end and the copy did not come. `live`: in the life in which all this happened."""
         if copy.must and not copy.excuses and not copy.gone:
-            message = copy.message
-            self.violated('I1', 'lost', f'message {message.number} ({message.size} octets, exchange {message.exchange.name!r}, '
-                          f'persistent {message.persistent}, published in life {copy.birth_life}, seen {copy.seen}) of {copy.queue}: {copy.history}')
-        if copy.publish_group is not None and not copy.excuses and not live:
-            self.witness(copy.publish_group, missing=f'message {copy.message.number} is not in {copy.queue}: {copy.history}')
-        if copy.ack_group is not None and copy.ack_group.life is not None and copy.must and copy.excuses == COMMITTING and not live:
-            self.witness(copy.ack_group, happened=f'message {copy.message.number} is settled in {copy.queue}: {copy.history}')
+            self.violated('I1', 'lost', f'{copy} of {copy.message.size} octets through {copy.message.exchange.name!r}')
+        if live:  # what was not synced may go with the life
+            self.drop(copy)
+            return
+        if copy.publish_group is not None and not copy.excuses:
+            self.witness(copy.publish_group, missing=f'{copy} is not there')
+        if copy.ack_group is not None and copy.must and copy.excuses == COMMITTING:
+            self.witness(copy.ack_group, happened=f'{copy}, acked in it, is gone')
         self.drop(copy)
 
     def bounds(self, queue):
