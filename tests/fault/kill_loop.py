@@ -29,6 +29,7 @@ import harness
 import wire
 
 ROUND_SECONDS = (0.2, 2.0)
+ROUNDS_PER_TEAR = 50  # with several shards, where a tear is possible but has to be rare
 SHOWN_MAX = 50  # violations in full
 FIGURES = ('published', 'confirmed', 'commits', 'delivered', 'duplicates', 'settled for good', 'torn with several shards')
 FATAL = ('lost', 'resurrected', 'unknown', 'altered', 'order', 'unmarked', 'marked', 'torn', 'count', 'definitions', 'nacked',
@@ -228,6 +229,13 @@ class Run:
         counts = self.oracle.counts - before
         return ', '.join(f'{counts[what]} {what}' for what in FIGURES[:5])
 
+    def tears_are_rare(self):
+        torn = len(self.oracle.torn_lives)
+        if torn <= 1 + self.options.rounds // ROUNDS_PER_TEAR:
+            return True
+        print(f'{torn} kills tore something: too many')
+        return False
+
     def report(self, rounds):
         counts = self.oracle.counts
         recoveries = sorted(self.broker.recoveries) or [0]
@@ -270,7 +278,7 @@ def main():
         print(f'FAILED: {type(error).__name__}: {error}\n{run.broker.log_tail()}', flush=True)
         good = False
     run.report(options.rounds)
-    good = good and not any(run.oracle.counts[what] for what in FATAL)
+    good = good and not any(run.oracle.counts[what] for what in FATAL) and run.tears_are_rare()
     if options.keep or not (good or options.control):
         kept = pathlib.Path(f'{run.broker.folder}.kept')
         if run.broker.process:

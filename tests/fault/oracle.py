@@ -19,6 +19,7 @@ class Oracle:
         self.random = random.Random(seed)
         self.pool = random.Random(seed ^ 0x5eed).randbytes(BODY_MAX + SHIFTS)
         self.tears_allowed = tears_allowed
+        self.torn_lives = set()
         self.life = 0
         self.clock = 0             # counts what happened, to compare which came first
         self.crash_clock = 0
@@ -289,6 +290,7 @@ class Oracle:
             text = f'{group.what} of life {group.life}: {group.happened}, but {group.missing}'
             if self.tears_allowed:
                 self.counts['torn with several shards'] += 1
+                self.torn_lives.add(group.life)
                 self.on_violation(f'(allowed with several shards) I7 torn: {text}')
             else:
                 self.violated('I7', 'torn', text)
