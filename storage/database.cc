@@ -10,6 +10,7 @@
 #include <fmt/core.h>
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
+#include <rocksdb/env.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/options.h>
 #include <rocksdb/slice_transform.h>
@@ -191,9 +192,13 @@ Result<std::unique_ptr<Database>, StoreError> Database::open(const std::string& 
   std::vector<rocksdb::ColumnFamilyHandle*>& handles = database->handles_;
   std::error_code ignored;  // RocksDB will say it better
   std::filesystem::create_directories(path, ignored);
+  rocksdb::DBOptions options = database_options(database->watch_);
+  if (config.file_system != nullptr) {
+    database->env_ = rocksdb::NewCompositeEnv(config.file_system);
+    options.env = database->env_.get();
+  }
   const rocksdb::Status opened =
-      rocksdb::DB::Open(database_options(database->watch_), path, column_families(config, filter),
-                        &handles, &columns.db);
+      rocksdb::DB::Open(options, path, column_families(config, filter), &handles, &columns.db);
   if (!opened.ok()) return fail(store_error(opened, "opening the database in " + path));
   database->name_columns();
   return database;

@@ -10,6 +10,10 @@
 #include "storage/floor_filter.h"
 #include "storage/store_config.h"
 
+namespace rocksdb {
+class Env;
+}
+
 namespace harrier {
 
 // Octets written in one epoch. RocksDB's own limit is half as much again, so that memtables are
@@ -55,6 +59,7 @@ class Database {
   void name_columns();
 
   std::shared_ptr<DatabaseWatch> watch_;
+  std::unique_ptr<rocksdb::Env> env_;  // null: RocksDB's default
   Columns columns_;
   std::vector<rocksdb::ColumnFamilyHandle*> handles_;
 };

@@ -1,7 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
+
+namespace rocksdb {
+class FileSystem;
+}
 
 namespace harrier {
 
@@ -15,6 +20,10 @@ struct StoreConfig {
 
   // Start although something that had been synced cannot be read any more, without it.
   bool accept_data_loss = false;
+
+  // What the database reads and writes its files through; null: the system's own. The few files
+  // beside it (lock, store.format) always use the system's. For tests, which let it fail.
+  std::shared_ptr<rocksdb::FileSystem> file_system;
 };
 
 }  // namespace harrier

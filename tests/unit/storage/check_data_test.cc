@@ -27,7 +27,7 @@ struct Site {
   Site() {
     first.put_record("queue/a", "one");
     run(1, 100)->stop();
-    first.settle(kLane, 50);
+    first.settle(kLane, 50, {1, 5000});
     run(101, 105);
   }
 

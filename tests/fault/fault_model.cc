@@ -1,0 +1,205 @@
+#include "fault_model.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/core.h>
+
+namespace harrier::test {
+
+namespace {
+
+constexpr std::string_view kProgress = "progress-";
+constexpr std::size_t kComplaintsMax = 5;
+
+Timestamp enqueued_at(Sequence seq) {
+  return Timestamp{Milliseconds(1'700'000'000'000 + static_cast<std::int64_t>(seq * 37 % 1000))};
+}
+
+Timestamp expires_at(Sequence seq) {
+  return seq % 4 == 0 ? enqueued_at(seq) + Milliseconds(seq * 101 % 100'000) : kNoTime;
+}
+
+bool same(const Message& a, const Message& b) {
+  return a.exchange() == b.exchange() && a.routing_key() == b.routing_key() &&
+         a.properties() == b.properties() && a.body() == b.body() &&
+         a.persistent() == b.persistent() && a.priority() == b.priority() &&
+         a.ttl_ms() == b.ttl_ms();
+}
+
+void add(const Step& step, StoreBatch& batch) {
+  const LaneId lane{step.lane};
+  switch (step.kind) {
+    case Step::Kind::put:
+      batch.put(lane, step.seq, message_of(step.lane, step.seq, step.bytes), enqueued_at(step.seq),
+                expires_at(step.seq));
+      break;
+    case Step::Kind::settle:
+      batch.settle(lane, step.seq, {step.count, step.bytes});
+      break;
+    case Step::Kind::settle_all:
+      batch.settle_range(lane, 1, step.seq, {step.count, step.bytes});
+      break;
+    case Step::Kind::drop_lane:
+      batch.drop_lane(lane);
+      break;
+    case Step::Kind::deliver_all:
+      batch.delivered_below(lane, step.seq);
+      break;
+    case Step::Kind::put_record:
+      batch.put_record(step.key, step.value);
+      break;
+    case Step::Kind::delete_record:
+      batch.delete_record(step.key);
+      break;
+  }
+}
+
+}  // namespace
+
+StoreBatch to_batch(const Submission& submission) {
+  StoreBatch batch;
+  for (const Step& step : submission.steps)
+    add(step, batch);
+  if (submission.group != 0) batch.join_group(GroupId{submission.group}, submission.parts);
+  if (submission.want_sync) batch.want_sync();
+  return batch;
+}
+
+MessageRef message_of(std::uint32_t lane, Sequence seq, std::uint32_t bytes) {
+  const std::uint64_t mix = (lane * 1'000'003ULL + seq) * 0x9E3779B97F4A7C15ULL;
+  const auto chance = [mix](int shift, std::uint64_t n) { return (mix >> shift) % n; };
+  std::string body(bytes, static_cast<char>('a' + chance(8, 26)));
+  body.replace(0, std::min<std::size_t>(bytes, 16), fmt::format("{:016x}", mix), 0,
+               std::min<std::size_t>(bytes, 16));
+  return Message::create({.exchange = chance(16, 2) == 0 ? "" : "logs",
+                          .routing_key = chance(20, 2) == 0 ? "key" : "other.key",
+                          .properties = std::string(chance(24, 20), 'p'),
+                          .persistent = true,
+                          .priority = static_cast<std::uint8_t>(chance(32, 3)),
+                          .ttl_ms = chance(36, 4) == 0 ? 1000 : -1},
+                         body);
+}
+
+void StoreModel::apply(const Submission& submission) {
+  for (const Step& step : submission.steps) {
+    if (step.kind == Step::Kind::put_record) {
+      records[step.key] = step.value;
+    } else if (step.kind == Step::Kind::delete_record) {
+      records.erase(step.key);
+    } else if (step.kind == Step::Kind::drop_lane) {
+      lanes.erase(step.lane);
+    } else {
+      LaneModel& lane = lanes[step.lane];
+      const bool is_one = step.kind == Step::Kind::put || step.kind == Step::Kind::settle;
+      lane.next_seq = std::max(lane.next_seq, step.seq + (is_one ? 1 : 0));
+      if (step.kind == Step::Kind::put) lane.live[step.seq] = step.bytes;
+      if (step.kind == Step::Kind::settle) lane.live.erase(step.seq);
+      if (step.kind == Step::Kind::settle_all) {
+        lane.live.erase(lane.live.begin(), lane.live.lower_bound(step.seq));
+      }
+    }
+  }
+}
+
+std::string progress_key(std::uint32_t submitter) {
+  return std::string(kProgress) + std::to_string(submitter);
+}
+
+std::uint64_t Recovered::last_number() const {
+  std::uint64_t last = 0;
+  for (const auto& [key, value] : records) {
+    if (key.starts_with(kProgress)) last = std::max<std::uint64_t>(last, std::stoull(value));
+  }
+  return last;
+}
+
+Result<Recovered, StoreError> read_back(Store& store, const std::vector<LaneId>& lanes,
+                                        AfterCrash after) {
+  Recovered found;
+  const auto scanned = store.scan_records(
+      "", [&](std::string_view key, std::string_view value) { found.records.emplace(key, value); });
+  if (!scanned) return fail(scanned.error());
+  const auto recovered = store.recover_lanes(lanes);
+  if (!recovered) return fail(recovered.error());
+  for (const RecoveredLane& lane : *recovered)
+    found.next_seq[lane.lane.value] = lane.next_seq;
+  const auto complain = [&](auto&& entry, std::string_view what) {
+    if (found.complaints.size() < kComplaintsMax) {
+      found.complaints.push_back(
+          fmt::format("lane {} entry {}: {}", entry.lane.value, entry.seq, what));
+    }
+  };
+  const auto visited = store.scan_entries([&](auto&& entry) {
+    auto& lane = found.entries[entry.lane.value];
+    const auto bytes = static_cast<std::uint32_t>(entry.message->body().size());
+    if (!lane.empty() && lane.rbegin()->first >= entry.seq) complain(entry, "comes out of order");
+    if (!lane.emplace(entry.seq, bytes).second) complain(entry, "comes twice");
+    if (!same(*entry.message, *message_of(entry.lane.value, entry.seq, bytes))) {
+      complain(entry, "has another content");
+    }
+    if (entry.enqueued_at != enqueued_at(entry.seq) || entry.expires_at != expires_at(entry.seq)) {
+      complain(entry, "has other times");
+    }
+    if (after == AfterCrash::yes && !entry.redelivered) complain(entry, "is not redelivered");
+    if (entry.seq >= found.next_seq[entry.lane.value]) complain(entry, "is above next_seq");
+  });
+  if (!visited) return fail(visited.error());
+  for (const RecoveredLane& lane : *recovered) {
+    Tally counted;
+    for (const auto& [seq, bytes] : found.entries[lane.lane.value])
+      counted += {1, bytes};
+    if (counted == lane.tally) continue;
+    found.complaints.push_back(fmt::format(
+        "lane {} has {} entries of {} octets, its counters say {} of {}", lane.lane.value,
+        counted.entries, counted.bytes, lane.tally.entries, lane.tally.bytes));
+  }
+  return found;
+}
+
+std::vector<std::string> compare(const StoreModel& expected, const Recovered& found) {
+  std::vector<std::string> wrong = found.complaints;
+  const auto complain = [&](std::string text) {
+    if (wrong.size() < kComplaintsMax) wrong.push_back(std::move(text));
+  };
+  for (const auto& [key, value] : expected.records) {
+    const auto at = found.records.find(key);
+    if (at == found.records.end()) {
+      complain(fmt::format("record {} is lost", key));
+    } else if (at->second != value) {
+      complain(fmt::format("record {} is {} instead of {}", key, at->second, value));
+    }
+  }
+  for (const auto& [key, value] : found.records) {
+    if (!expected.records.contains(key)) complain(fmt::format("record {} came back", key));
+  }
+  static const std::map<Sequence, std::uint32_t> kNone;
+  for (const auto& [id, lane] : expected.lanes) {
+    const auto at = found.entries.find(id);
+    const auto& entries = at == found.entries.end() ? kNone : at->second;
+    for (const auto& [seq, bytes] : lane.live) {
+      const auto entry = entries.find(seq);
+      if (entry == entries.end()) {
+        complain(fmt::format("lane {} entry {} is lost", id, seq));
+      } else if (entry->second != bytes) {
+        complain(fmt::format("lane {} entry {} has {} octets instead of {}", id, seq, entry->second,
+                             bytes));
+      }
+    }
+    const auto next = found.next_seq.find(id);
+    if (next != found.next_seq.end() && next->second < lane.next_seq) {
+      complain(fmt::format("lane {} goes on from {}, below {}", id, next->second, lane.next_seq));
+    }
+  }
+  for (const auto& [id, entries] : found.entries) {
+    const auto lane = expected.lanes.find(id);
+    for (const auto& [seq, bytes] : entries) {
+      if (lane == expected.lanes.end() || !lane->second.live.contains(seq)) {
+        complain(fmt::format("lane {} entry {} came back or never was", id, seq));
+      }
+    }
+  }
+  return wrong;
+}
+
+}  // namespace harrier::test

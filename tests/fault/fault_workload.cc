@@ -1,0 +1,219 @@
+#include "fault_workload.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include <fmt/core.h>
+
+namespace harrier::test {
+
+namespace {
+
+constexpr std::size_t kLanes = 10;
+constexpr std::size_t kLiveMax = 1500;
+constexpr std::chrono::milliseconds kGroupWaitMax{10};
+
+}  // namespace
+
+const Submission& FaultWorkload::next() {
+  if (closed_group_ != 0) {  // its last batch is submitted by now
+    groups_[closed_group_].is_strict = Clock::now() - open_since_ < kGroupWaitMax;
+    closed_group_ = 0;
+  }
+  Submission& batch = history_.emplace_back();
+  batch.number = ++number_;
+  batch.submitter = static_cast<std::uint32_t>(below(kSubmitters));
+  batch.leaves_trace = below(15) != 0;
+  if (batch.leaves_trace) {
+    fill(batch);
+    join_group(batch);
+  } else {
+    fill_without_trace(batch);
+  }
+  batch.ticket = ++tickets_[batch.submitter];
+  batch.want_sync = below(3) == 0;
+  return batch;
+}
+
+void FaultWorkload::fill(Submission& batch) {
+  const bool is_crowded = live() > kLiveMax;
+  for (std::uint64_t steps = 1 + below(30); steps > 0; --steps) {
+    const std::uint64_t dice = below(100);
+    if (dice < (is_crowded ? 30 : 52)) {
+      put(batch);
+    } else if (dice < 94) {
+      settle(batch);
+    } else {
+      record(batch);
+    }
+  }
+  add(batch, {.kind = Step::Kind::put_record,
+              .key = progress_key(batch.submitter),
+              .value = std::to_string(batch.number)});
+}
+
+// Nothing of such a batch is ever written.
+void FaultWorkload::fill_without_trace(Submission& batch) {
+  put(batch);
+  const Step entry = batch.steps.back();
+  add(batch, {.kind = Step::Kind::settle,
+              .lane = entry.lane,
+              .seq = entry.seq,
+              .bytes = entry.bytes,
+              .count = 1});
+}
+
+// A group lasts until its second or third batch, mostly the next ones.
+void FaultWorkload::join_group(Submission& batch) {
+  if (open_group_ == 0) {
+    if (below(8) != 0) return;
+    open_group_ = ++group_;
+    open_since_ = Clock::now();
+    groups_[open_group_].parts = 2 + static_cast<std::uint32_t>(below(2));
+  } else if (below(3) == 0) {
+    return;
+  }
+  Group& group = groups_[open_group_];
+  batch.group = open_group_;
+  batch.parts = group.parts;
+  group.numbers.push_back(batch.number);
+  if (group.numbers.size() == group.parts) closed_group_ = std::exchange(open_group_, 0);
+}
+
+void FaultWorkload::add(Submission& batch, Step step) {
+  if (step.kind != Step::Kind::put_record && step.kind != Step::Kind::delete_record) {
+    known_lanes_.insert(step.lane);
+  }
+  batch.steps.push_back(std::move(step));
+  Submission one;
+  one.steps.push_back(batch.steps.back());
+  ahead_.apply(one);
+}
+
+void FaultWorkload::put(Submission& batch) {
+  const std::uint32_t id = pick_lane();
+  Sequence seq = ahead_.lanes[id].next_seq;
+  if (below(10) == 0) seq += below(4);  // transient messages take sequences too
+  const std::uint64_t size = below(300) == 0  ? 20'000 + below(100'000)
+                             : below(20) == 0 ? below(8000)
+                                              : below(100);
+  add(batch,
+      {.kind = Step::Kind::put, .lane = id, .seq = seq, .bytes = static_cast<std::uint32_t>(size)});
+}
+
+void FaultWorkload::settle(Submission& batch) {
+  const std::uint32_t id = pick_lane();
+  const LaneModel& lane = ahead_.lanes[id];
+  const std::uint64_t dice = below(300);
+  if (dice == 0) {
+    add(batch, {.kind = Step::Kind::drop_lane, .lane = id});
+  } else if (dice < 4) {
+    Step purge{.kind = Step::Kind::settle_all, .lane = id, .seq = lane.next_seq};
+    purge.begin = lane.live.empty() ? lane.next_seq : lane.live.begin()->first;
+    purge.count = static_cast<std::uint32_t>(lane.live.size());
+    for (const auto& [seq, bytes] : lane.live)
+      purge.bytes += bytes;
+    add(batch, std::move(purge));
+  } else if (dice < 8) {
+    add(batch, {.kind = Step::Kind::settle, .lane = id, .seq = lane.next_seq});  // a transient one
+  } else if (dice < 14) {
+    add(batch, {.kind = Step::Kind::deliver_all, .lane = id, .seq = lane.next_seq});
+  } else if (!lane.live.empty()) {
+    // Mostly the oldest or the newest; often the newest is not written yet.
+    const std::uint64_t where = below(4);
+    auto entry = lane.live.begin();
+    if (where == 0) std::advance(entry, below(lane.live.size()));
+    if (where == 1) entry = std::prev(lane.live.end());
+    add(batch, {.kind = Step::Kind::settle,
+                .lane = id,
+                .seq = entry->first,
+                .bytes = entry->second,
+                .count = 1});
+  }
+}
+
+void FaultWorkload::record(Submission& batch) {
+  const std::string key = fmt::format("record{}", below(20));
+  if (below(3) == 0) {
+    add(batch, {.kind = Step::Kind::delete_record, .key = key});
+  } else {
+    add(batch,
+        {.kind = Step::Kind::put_record, .key = key, .value = std::to_string(below(1'000'000))});
+  }
+}
+
+std::uint32_t FaultWorkload::pick_lane() {
+  while (ahead_.lanes.size() < kLanes)
+    ahead_.lanes[next_lane_++];
+  auto at = ahead_.lanes.begin();
+  std::advance(at, below(ahead_.lanes.size()));
+  return at->first;
+}
+
+std::size_t FaultWorkload::live() const {
+  std::size_t count = 0;
+  for (const auto& [id, lane] : ahead_.lanes)
+    count += lane.live.size();
+  return count;
+}
+
+std::vector<LaneId> FaultWorkload::lanes() const {
+  std::set<std::uint32_t> all = known_lanes_;
+  for (const auto& [id, lane] : base_.lanes)
+    all.insert(id);
+  std::vector<LaneId> ids;
+  for (const std::uint32_t id : all)
+    ids.push_back(LaneId{id});
+  return ids;
+}
+
+// The store must hold a prefix of what was submitted, with everything that was announced.
+std::vector<std::string> FaultWorkload::judge(const Recovered& found,
+                                              const std::vector<Ticket>& announced) {
+  const std::uint64_t last = found.last_number();
+  std::uint64_t announced_last = 0;
+  StoreModel expected = base_;
+  for (const Submission& batch : history_) {
+    if (batch.number <= last) expected.apply(batch);
+    if (batch.ticket <= announced[batch.submitter]) {
+      ++confirmed_;
+      if (batch.leaves_trace) announced_last = std::max(announced_last, batch.number);
+    }
+  }
+  std::vector<std::string> wrong;
+  if (announced_last > last) {
+    wrong.push_back(
+        fmt::format("batch {} was announced, the store ends with {}", announced_last, last));
+  }
+  std::ranges::move(compare(expected, found), std::back_inserter(wrong));
+  std::ranges::move(judge_groups(last), std::back_inserter(wrong));
+  if (!wrong.empty()) return wrong;
+
+  for (auto& [id, lane] : expected.lanes) {
+    const auto next = found.next_seq.find(id);
+    if (next != found.next_seq.end()) lane.next_seq = next->second;
+  }
+  base_ = std::move(expected);
+  ahead_ = base_;
+  history_.clear();
+  known_lanes_.clear();
+  groups_.clear();
+  open_group_ = 0;
+  closed_group_ = 0;
+  std::ranges::fill(tickets_, 0);
+  return wrong;
+}
+
+std::vector<std::string> FaultWorkload::judge_groups(std::uint64_t last) const {
+  std::vector<std::string> wrong;
+  for (const auto& [id, group] : groups_) {
+    if (!group.is_strict || group.numbers.front() > last) continue;
+    if (group.numbers.size() == group.parts && group.numbers.back() <= last) continue;
+    wrong.push_back(
+        fmt::format("of group {} only some of the {} parts are there", id, group.parts));
+  }
+  return wrong;
+}
+
+}  // namespace harrier::test

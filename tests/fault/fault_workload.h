@@ -1,0 +1,82 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "fault_model.h"
+
+namespace harrier::test {
+
+// Random batches of several submitters as a broker might make them, and the judge of what a store
+// gives back after its life was cut off. The same seed makes the same batches.
+class FaultWorkload {
+ public:
+  static constexpr std::uint32_t kSubmitters = 3;
+
+  explicit FaultWorkload(std::uint64_t seed) : random_(seed) {}
+
+  // The next batch, to be submitted at once. Its ticket is set.
+  const Submission& next();
+
+  // All lanes that may be in the store now, dropped ones too.
+  std::vector<LaneId> lanes() const;
+
+  // Judges what was recovered. `announced` are the last durable tickets of the submitters. If
+  // nothing is wrong, everything goes on from `found`; the tickets start anew.
+  std::vector<std::string> judge(const Recovered& found, const std::vector<Ticket>& announced);
+
+  std::uint64_t submitted() const { return number_; }
+
+  // Announced batches that judge() has found again.
+  std::uint64_t confirmed() const { return confirmed_; }
+
+  // Entries that were put and not settled.
+  std::size_t live() const;
+
+  // Nothing becomes durable until the group is complete.
+  bool has_open_group() const { return open_group_ != 0; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  struct Group {
+    std::vector<std::uint64_t> numbers;  // of its batches so far
+    std::uint32_t parts = 0;
+    bool is_strict = false;  // could not be torn by CommitLimits::group_wait_max
+  };
+
+  void fill(Submission& batch);
+  void fill_without_trace(Submission& batch);
+  void put(Submission& batch);
+  void settle(Submission& batch);
+  void record(Submission& batch);
+  void join_group(Submission& batch);
+  void add(Submission& batch, Step step);
+  std::uint32_t pick_lane();
+  std::vector<std::string> judge_groups(std::uint64_t last) const;
+
+  std::uint64_t below(std::uint64_t n) { return random_() % n; }
+
+  std::mt19937_64 random_;
+  StoreModel base_;                  // what the store held when it was last recovered
+  StoreModel ahead_;                 // with everything submitted since
+  std::vector<Submission> history_;  // since
+  std::vector<Ticket> tickets_ = std::vector<Ticket>(kSubmitters);
+  std::uint64_t number_ = 0;
+  std::uint64_t confirmed_ = 0;
+  std::uint32_t next_lane_ = 1;
+  std::set<std::uint32_t> known_lanes_;  // since
+
+  std::map<std::uint64_t, Group> groups_;  // since
+  std::uint64_t group_ = 0;                // the last one
+  std::uint64_t open_group_ = 0;           // 0: none
+  std::uint64_t closed_group_ = 0;         // likewise, complete since the last batch
+  Clock::time_point open_since_{};
+};
+
+}  // namespace harrier::test

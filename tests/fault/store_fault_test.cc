@@ -1,0 +1,116 @@
+// Single faults of the disk under the store: errors, short writes, slow syncs, and cuts at a chosen
+// place.
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "fault_run.h"
+
+namespace harrier {
+
+namespace {
+
+using rocksdb::IOStatus;
+using test::FaultRun;
+using test::FileOperation;
+
+using Complaints = std::vector<std::string>;
+
+constexpr std::uint64_t kSeeds = 12;
+
+// Opens the store of `run`, which must hold what it should.
+void open(FaultRun& run) {
+  const auto opened = run.open();
+  REQUIRE_MESSAGE(opened.has_value(), opened.error().detail);
+  CHECK(*opened == Complaints{});
+}
+
+}  // namespace
+
+TEST_SUITE("store on a disk that loses power") {
+
+  TEST_CASE("a disk that syncs slowly delays announcements and changes nothing else") {
+    FaultRun run(1);
+    run.disk().slow_syncs(std::chrono::milliseconds(20));
+    open(run);
+    run.submit(300, 20);
+    run.await_all();
+    CHECK(run.all_announced());
+    CHECK_FALSE(run.failed());
+    run.cut_power();
+    open(run);
+  }
+}
+
+TEST_SUITE("store on a disk with errors") {
+  struct Fault {
+    std::string name;
+    FileOperation operation;
+    std::string file;
+    bool is_short;
+  };
+
+  TEST_CASE("after an error nothing is announced, the submitters hear of it once") {
+    for (const Fault& fault :
+         {Fault{"append to the log", FileOperation::append, ".log", false},
+          Fault{"short append to the log", FileOperation::append, ".log", true},
+          Fault{"sync of the log", FileOperation::sync, ".log", false},
+          Fault{"creation of a log", FileOperation::create, ".log", false},
+          Fault{"append to a table", FileOperation::append, ".sst", false},
+          Fault{"sync of a table", FileOperation::sync, ".sst", false},
+          Fault{"creation of a table", FileOperation::create, ".sst", false},
+          Fault{"append to the manifest", FileOperation::append, "MANIFEST", false},
+          Fault{"sync of the manifest", FileOperation::sync, "MANIFEST", false},
+          Fault{"sync of the directory", FileOperation::sync_directory, "", false}}) {
+      CAPTURE(fault.name);
+      for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+        CAPTURE(seed);
+        FaultRun run(seed);
+        open(run);
+        run.disk().fail_with({.operation = fault.operation,
+                              .file = fault.file,
+                              .nth = 1 + run.below(3),
+                              .error = IOStatus::IOError("an error of the disk"),
+                              .is_short = fault.is_short});
+        while (!run.failed())
+          run.submit(50, 4);
+        CHECK(run.disk().failed());
+        CHECK_FALSE(run.announced_after_failure());
+        run.await_failures();
+        run.submit_in_vain(5);
+        CHECK(run.failures() == test::FaultWorkload::kSubmitters);
+        if (seed == 1) {
+          run.kill_process();
+        } else {
+          run.cut_power();
+        }
+        open(run);
+      }
+    }
+  }
+
+  TEST_CASE("a store that cannot be read does not open, and opens when it can") {
+    for (const std::string& file : std::vector<std::string>{".log", "MANIFEST", ".sst", "CURRENT"}) {
+      CAPTURE(file);
+      FaultRun run(3);
+      open(run);
+      run.submit(300, 0);
+      run.await_all();
+      run.cut_power();
+      run.disk().fail_with({.operation = FileOperation::read,
+                            .file = file,
+                            .error = IOStatus::IOError("an error of the disk"),
+                            .more = 1'000'000});
+      const auto opened = run.open();
+      CHECK(run.disk().failed());
+      REQUIRE_FALSE(opened.has_value());
+      CHECK(opened.error().detail.find("an error of the disk") != std::string::npos);
+      run.kill_process();
+      open(run);
+    }
+  }
+}
+
+}  // namespace harrier
