@@ -30,6 +30,22 @@ void open(FaultRun& run) {
 }  // namespace
 
 TEST_SUITE("store on a disk that loses power") {
+  TEST_CASE("what a killed process had not synced keeps later commits when the power fails") {
+    for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
+      CAPTURE(seed);
+      FaultRun run(seed);
+      open(run);
+      run.disk().cut_at({.suffix = {}, .creations = 0, .operations = 5});  // between write and sync
+      run.submit(20, 0);
+      run.await_all();
+      run.kill_process();
+      open(run);
+      run.submit(20, 0);
+      run.await_all();
+      run.cut_power();
+      open(run);
+    }
+  }
 
   TEST_CASE("a disk that syncs slowly delays announcements and changes nothing else") {
     FaultRun run(1);
