@@ -62,7 +62,7 @@ LIBRARIES = [
 PRODUCT = r"(base|protocol|storage|broker|cli)/.*\.(h|cc)"
 WORDS = [
     (r"\bstd::(shared_|recursive_|timed_)?mutex\b", PRODUCT,
-     r"broker/runtime/mailbox\.h|storage/(commit_loop|lane_reader)\..*",
+     r"broker/runtime/mailbox\.h|storage/(commit_loop|lane_reader|garbage_collector)\..*",
      "shards share nothing; hand it over through a mailbox"),
     (r"shared_from_this", PRODUCT, r"(?!)", "a shard owns its objects; lend a reference"),
     (r"\basio::post\b", PRODUCT, r"broker/session/(listener|shard_server)\.cc",

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::uint8_t kFormat = 1;
 constexpr std::size_t kChecksumBytes = 4;
-constexpr std::size_t kEntryFixedMax = 8 * kVarintMax + 2;  // all of an entry that is not octets
+constexpr std::size_t kEntryFixedMax = 9 * kVarintMax + 2;  // all of an entry that is not octets
 
 enum EntryFlag : std::uint8_t {
   persistent = 1,
@@ -18,11 +18,12 @@ enum EntryFlag : std::uint8_t {
   ttl = 8,
   route_repeated = 16,
   properties_repeated = 32,
+  body_apart = 64,
 };
 
-std::size_t entry_bytes_max(const Message& message) {
+std::size_t entry_bytes_max(const Message& message, BodyId body) {
   return kEntryFixedMax + message.exchange().size() + message.routing_key().size() +
-         message.properties().size() + message.body().size();
+         message.properties().size() + (body == kInBlock ? message.body().size() : 0);
 }
 
 std::uint8_t entry_flags(const Message& message, const Message* before, Timestamp expires_at) {
@@ -51,20 +52,21 @@ std::uint32_t checksum(const BlockKey& key, ByteView block) {
 
 }  // namespace
 
-bool BlockBuilder::has_room_for(const Message& message) const {
+bool BlockBuilder::has_room_for(const Message& message, BodyId body) const {
   if (entries_ == 0) return true;
   return entries_ < kBlockEntriesMax &&
-         octets_.size() + entry_bytes_max(message) + kChecksumBytes <= kBlockBytesMax;
+         octets_.size() + entry_bytes_max(message, body) + kChecksumBytes <= kBlockBytesMax;
 }
 
 void BlockBuilder::add(Sequence seq, const Message& message, Timestamp enqueued_at,
-                       Timestamp expires_at) {
+                       Timestamp expires_at, BodyId body) {
   if (entries_ == 0) start(seq, enqueued_at);
   const std::uint64_t gap = entries_ == 0 ? 0 : seq - last_seq_ - 1;
-  const std::uint8_t flags = entry_flags(message, last_, expires_at);
+  std::uint8_t flags = entry_flags(message, last_, expires_at);
+  if (body != kInBlock) flags |= EntryFlag::body_apart;
 
   const std::size_t before = octets_.size();
-  char* const begin = octets_.extend(entry_bytes_max(message));
+  char* const begin = octets_.extend(entry_bytes_max(message, body));
   char* at = put_varint(begin, gap);
   at = put_fixed(at, flags);
   at = put_varint(at, zigzag((enqueued_at - last_enqueued_at_).count()));
@@ -76,7 +78,11 @@ void BlockBuilder::add(Sequence seq, const Message& message, Timestamp enqueued_
     at = put_sized(at, message.routing_key());
   }
   if (!(flags & EntryFlag::properties_repeated)) at = put_sized(at, message.properties());
-  at = put_sized(at, message.body());
+  if (body == kInBlock) {
+    at = put_sized(at, message.body());
+  } else {
+    at = put_varint(put_varint(at, body), message.body().size());
+  }
   octets_.truncate(before + static_cast<std::size_t>(at - begin));
 
   ++entries_;
@@ -163,7 +169,14 @@ std::optional<BlockEntry> BlockReader::next() {
     parts_.properties = reader_.octets(reader_.varint());
   }
   entry.parts = parts_;
-  entry.body = reader_.octets(reader_.varint());
+  if (flags & EntryFlag::body_apart) {
+    entry.body_id = reader_.varint();
+    entry.body_bytes = reader_.varint();
+    if (entry.body_id == kInBlock) reader_.fail();
+  } else {
+    entry.body = reader_.octets(reader_.varint());
+    entry.body_bytes = entry.body.size();
+  }
   next_seq_ = entry.seq + 1;
   if (!reader_.ok()) return damaged();
   if (parts_.exchange.size() > 255 || parts_.routing_key.size() > 255) return damaged();

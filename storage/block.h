@@ -27,9 +27,9 @@ namespace harrier {
 //
 // Entry ("v" is a varint, "z" a zigzag varint):
 //        v  sequence - sequence of the entry before - 1; 0 in the first entry
-//        1  flags: 1 persistent (other entries count only in the run that wrote them), 2 expires,
-//           4 priority, 8 ttl, 16 route as in the entry before, 32 properties as in the entry
-//           before
+//        1  flags: 1 persistent (others count only in the run that wrote them), 2 expires,
+//           4 priority, 8 ttl, 16 route as in the entry before, 32 properties as in it,
+//           64 body apart
 //        z  time enqueued - that of the entry before, ms; 0 in the first entry
 //        z  if expires: time it expires - time enqueued, ms
 //        1  if priority: priority
@@ -37,7 +37,8 @@ namespace harrier {
 //      v,*  unless route as before: exchange
 //      v,*  unless route as before: routing key
 //      v,*  unless properties as before: properties as received
-//      v,*  body
+//      v,*  unless body apart: body
+//      v,v  if body apart: its id (body_store.h), its octets
 
 inline constexpr std::size_t kBlockHeaderBytes = 28;
 inline constexpr std::size_t kBlockBytesMax = 64 << 10;  // one message may exceed it
@@ -57,10 +58,12 @@ class BlockBuilder {
   Sequence last_seq() const { return last_seq_; }
 
   // Whether `message` may still join this block. An empty block takes any message.
-  bool has_room_for(const Message& message) const;
+  bool has_room_for(const Message& message, BodyId body = kInBlock) const;
 
-  // `seq` must be above last_seq(); `message` must live until finish().
-  void add(Sequence seq, const Message& message, Timestamp enqueued_at, Timestamp expires_at);
+  // `seq` must be above last_seq(); `message` must live until finish(). `body`: where its body lies
+  // if not in the block.
+  void add(Sequence seq, const Message& message, Timestamp enqueued_at, Timestamp expires_at,
+           BodyId body = kInBlock);
 
   // The value to be stored under `key`, valid until the next add(), which starts a new block.
   ByteView finish(const BlockKey& key);
@@ -90,7 +93,9 @@ std::optional<BlockHeader> read_block_header(ByteView block);
 struct BlockEntry {
   Sequence seq = 0;
   MessageParts parts;
-  ByteView body;
+  ByteView body;              // empty if it lies apart
+  BodyId body_id = kInBlock;  // where
+  std::uint64_t body_bytes = 0;
   Timestamp enqueued_at;
   Timestamp expires_at;
 };

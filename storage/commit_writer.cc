@@ -5,9 +5,7 @@
 #include <unordered_set>
 #include <utility>
 
-#include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
-#include <rocksdb/metadata.h>
 #include <rocksdb/write_batch.h>
 
 #include "base/assert.h"
@@ -26,7 +24,7 @@ constexpr std::size_t kWaitingAcksMax = 64 << 10;
 constexpr std::size_t kSnapshotsPerCommitMin = 64;
 constexpr std::size_t kCommitsPerCheckpoint = 16;  // that many commits finish the snapshots
 constexpr std::uint64_t kKeyOverhead = 64;         // of a record in the memtable, about
-constexpr std::chrono::milliseconds kGarbagePause{500};
+constexpr std::chrono::milliseconds kCensusPause{500};
 
 rocksdb::Slice slice(ByteView octets) {
   return {octets.data(), octets.size()};
@@ -51,9 +49,10 @@ CommitWriter::CommitWriter(Database& database, FloorFilter& filter, RecoveredSto
       batch_(std::make_unique<rocksdb::WriteBatch>()),
       block_(recovered.run),
       epoch_began_(now()),
-      reader_(columns_, run_) {
+      reader_(columns_, run_),
+      garbage_(columns_, limits.garbage) {
   // The log that was just replayed fills the memtables too.
-  for (rocksdb::ColumnFamilyHandle* column : {columns_.msg, columns_.ack}) {
+  for (rocksdb::ColumnFamilyHandle* column : {columns_.msg, columns_.sh, columns_.ack}) {
     std::uint64_t replayed = 0;
     columns_.db->GetIntProperty(column, rocksdb::DB::Properties::kCurSizeActiveMemTable, &replayed);
     epoch_bytes_ += replayed;
@@ -87,8 +86,10 @@ Result<std::uint64_t, StoreError> CommitWriter::write(std::span<StoreBatch> batc
   works_used_ = 0;
   last_work_ = nullptr;
   must_write_ = false;
+  bodies_.start_commit();
   for (const StoreBatch& batch : batches)
     record(batch);
+  count_bodies();
   for (std::size_t i = 0; i < works_used_; ++i)
     pack(works_[i]);
   if (!must_write_ && acks_.bytes() < kWaitingAcksMax) return unsynced_bytes_;
@@ -119,7 +120,7 @@ void CommitWriter::record(const StoreBatch& batch, const StoreBatch::Operation& 
   using Kind = StoreBatch::Operation::Kind;
   switch (operation.kind) {
     case Kind::put:
-      record_put(operation);
+      record_put(batch, operation);
       break;
     case Kind::settle:
     case Kind::settle_range:
@@ -147,7 +148,7 @@ void CommitWriter::record(const StoreBatch& batch, const StoreBatch::Operation& 
   }
 }
 
-void CommitWriter::record_put(const StoreBatch::Operation& operation) {
+void CommitWriter::record_put(const StoreBatch& batch, const StoreBatch::Operation& operation) {
   LaneWork* work = work_on(operation.lane);
   if (work == nullptr) return;
   HARRIER_CHECK(operation.seq >= work->next_put);
@@ -157,6 +158,8 @@ void CommitWriter::record_put(const StoreBatch::Operation& operation) {
   if (work->lane->settled.contains(operation.seq)) return;
   work->puts.push_back({operation.seq, &operation});
   work->tally += tally_of(*operation.message);
+  bodies_.note(*operation.message,
+               batch.groups().empty() ? BodyWriter::Origin::alone : BodyWriter::Origin::from_group);
 }
 
 void CommitWriter::record_settle(const StoreBatch::Operation& operation) {
@@ -223,6 +226,16 @@ CommitWriter::LaneWork* CommitWriter::work_on(LaneId id) {
   return last_work_->dropped ? nullptr : last_work_;
 }
 
+// Only lanes in which a message survives the commit share its body.
+void CommitWriter::count_bodies() {
+  if (!bodies_.has_candidates()) return;
+  for (std::size_t i = 0; i < works_used_; ++i) {
+    for (const Put& put : works_[i].puts) {
+      if (put.operation != nullptr) bodies_.count(*put.operation->message);
+    }
+  }
+}
+
 void CommitWriter::pack(LaneWork& work) {
   LaneState& lane = *work.lane;
   if (work.dropped) {
@@ -248,8 +261,10 @@ void CommitWriter::pack_blocks(LaneWork& work) {
   for (const Put& put : work.puts) {
     if (put.operation == nullptr) continue;
     const StoreBatch::Operation& operation = *put.operation;
-    if (!block_.has_room_for(*operation.message)) put_block(*work.lane);
-    block_.add(put.seq, *operation.message, operation.enqueued_at, operation.expires_at);
+    const Message& message = *operation.message;
+    const BodyId body = bodies_.place(message, epoch_, *batch_, columns_.sh);
+    if (!block_.has_room_for(message, body)) put_block(*work.lane);
+    block_.add(put.seq, message, operation.enqueued_at, operation.expires_at, body);
   }
   if (!block_.empty()) put_block(*work.lane);
 }
@@ -348,7 +363,8 @@ Result<void, StoreError> CommitWriter::switch_epoch() {
   epoch_bytes_ = 0;
   epoch_began_ = now();
   begin_checkpoint();
-  return collect_garbage();
+  take_census(Counting::octets);
+  return {};
 }
 
 // Only when everything is synced.
@@ -409,52 +425,26 @@ Result<void, StoreError> CommitWriter::tidy(bool idle) {
   if (idle && epoch_bytes_ > 0 && now() - epoch_began_ >= limits_.epoch_time_max) {
     return switch_epoch();
   }
-  if (lanes_.released_epochs() == 0 || now() - garbage_collected_at_ < kGarbagePause) return {};
-  return collect_garbage();
-}
-
-// Removes the files in which no block or ack record is needed. Only called when everything is
-// synced: the floors that free a file must outlive it. A file still in level 0 waits for its move.
-Result<void, StoreError> CommitWriter::collect_garbage() {
-  garbage_collected_at_ = now();
-  std::vector<rocksdb::LiveFileMetaData> files;
-  columns_.db->GetLiveFilesMetaData(&files);
-  // Epochs this young may still be in memory.
-  Epoch oldest = epoch_ - std::min<Epoch>(epoch_, kSealedMemtablesMax + 2);
-  bool is_complete = true;
-  std::vector<rocksdb::RangePtr> blocks;
-  std::vector<rocksdb::RangePtr> acks;
-  std::vector<std::unique_ptr<rocksdb::Slice>> ends;
-  for (const rocksdb::LiveFileMetaData& file : files) {
-    const bool is_msg = file.column_family_name == columns_.msg->GetName();
-    if (!is_msg && file.column_family_name != columns_.ack->GetName()) continue;
-    const auto first = decode_leading_epoch(file.smallestkey);
-    const auto last = decode_leading_epoch(file.largestkey);
-    if (!first || !last) continue;
-    if (is_msg) oldest = std::min(oldest, *first);
-    const bool needed = is_msg ? lanes_.needs(*first, *last) : *last >= checkpoint_;
-    if (needed || *last >= epoch_) continue;
-    if (file.level == 0) {
-      is_complete = false;
-      continue;
-    }
-    const auto* begin = ends.emplace_back(std::make_unique<rocksdb::Slice>(file.smallestkey)).get();
-    const auto* end = ends.emplace_back(std::make_unique<rocksdb::Slice>(file.largestkey)).get();
-    (is_msg ? blocks : acks).emplace_back(begin, end);
+  if (idle) {
+    take_census(Counting::octets);
+  } else if ((lanes_.released_epochs() > 0 || garbage_.wants_census()) &&
+             now() - census_at_ >= kCensusPause) {
+    take_census(Counting::epochs);
   }
-  if (is_complete) lanes_.forget_released();
-  lanes_.forget_dropped_before(oldest);
-  if (auto deleted = delete_files(columns_.msg, blocks); !deleted) return deleted;
-  return delete_files(columns_.ack, acks);
+  return {};
 }
 
-Result<void, StoreError> CommitWriter::delete_files(rocksdb::ColumnFamilyHandle* column,
-                                                    std::span<const rocksdb::RangePtr> ranges) {
-  if (ranges.empty()) return {};
-  const rocksdb::Status deleted =
-      rocksdb::DeleteFilesInRanges(columns_.db, column, ranges.data(), ranges.size());
-  if (!deleted.ok()) return fail(store_error(deleted, "deleting files nobody needs"));
-  return {};
+// Only when everything is synced.
+void CommitWriter::take_census(Counting counting) {
+  const bool counted = counting == Counting::octets;
+  census_at_ = now();
+  lanes_.forget_dropped_before(garbage_.oldest_epoch());
+  lanes_.forget_released();
+  garbage_.submit({.current = epoch_,
+                   .in_memory_from = epoch_ - std::min<Epoch>(epoch_, kSealedMemtablesMax + 2),
+                   .checkpoint = checkpoint_,
+                   .needed = counted ? lanes_.count_needed_epochs() : lanes_.needed_epochs(),
+                   .has_live_bytes = counted});
 }
 
 void CommitWriter::read(const PageRequest& request, Store::PageReader done) {
@@ -490,6 +480,12 @@ Result<void, StoreError> CommitWriter::close() {
   if (auto synced = sync(); !synced) return synced;
   publish_floors();
   if (auto sealed = seal_memtables(true); !sealed) return sealed;
+  garbage_.submit({.current = epoch_ + 1,
+                   .in_memory_from = epoch_ + 1,
+                   .checkpoint = epoch_ + 1,
+                   .needed = lanes_.needed_epochs(),
+                   .has_live_bytes = false});
+  garbage_.finish();
   note_logs(columns_.db->GetName());
   return {};
 }

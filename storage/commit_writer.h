@@ -9,17 +9,18 @@
 #include <vector>
 
 #include "storage/block.h"
+#include "storage/body_store.h"
 #include "storage/columns.h"
 #include "storage/commit_loop.h"
 #include "storage/database.h"
 #include "storage/floor_filter.h"
+#include "storage/garbage_collector.h"
 #include "storage/lane_reader.h"
 #include "storage/lane_record.h"
 #include "storage/lane_states.h"
 #include "storage/recovery.h"
 
 namespace rocksdb {
-struct RangePtr;
 class WriteBatch;
 }  // namespace rocksdb
 
@@ -28,6 +29,7 @@ namespace harrier {
 struct WriterLimits {
   std::uint64_t epoch_bytes = 64 << 20;  // written in one epoch, all column families
   std::chrono::minutes epoch_time_max{10};
+  GarbageLimits garbage{};
 };
 
 // Turns the batches of one commit into one RocksDB write, and time into epochs.
@@ -82,11 +84,12 @@ class CommitWriter final : public CommitTarget {
   Result<void, StoreError> make_room(std::span<const StoreBatch> batches);
   void record(const StoreBatch& batch);
   void record(const StoreBatch& batch, const StoreBatch::Operation& operation);
-  void record_put(const StoreBatch::Operation& operation);
+  void record_put(const StoreBatch& batch, const StoreBatch::Operation& operation);
   void record_settle(const StoreBatch::Operation& operation);
   void take_off(LaneWork& work, const Tally& were);
   void drop(LaneId lane);
   LaneWork* work_on(LaneId lane);
+  void count_bodies();
   void pack(LaneWork& work);
   void pack_blocks(LaneWork& work);
   void put_block(LaneState& lane);
@@ -101,9 +104,11 @@ class CommitWriter final : public CommitTarget {
   std::uint64_t most_sealed_memtables() const;
   Result<void, StoreError> seal_memtables(bool wait);
   void begin_checkpoint();
-  Result<void, StoreError> collect_garbage();
-  Result<void, StoreError> delete_files(rocksdb::ColumnFamilyHandle* column,
-                                        std::span<const rocksdb::RangePtr> ranges);
+  enum class Counting {
+    epochs,
+    octets
+  };
+  void take_census(Counting counting);
 
   const Columns columns_;
   DatabaseWatch& watch_;
@@ -122,6 +127,7 @@ class CommitWriter final : public CommitTarget {
   bool must_write_ = false;  // there is more than entries that vanished
   std::unique_ptr<rocksdb::WriteBatch> batch_;
   BlockBuilder block_;
+  BodyWriter bodies_;
   AckRecordBuilder acks_;  // also of earlier commits in which everything vanished
   Buffer snapshot_;
 
@@ -138,9 +144,10 @@ class CommitWriter final : public CommitTarget {
   std::uint64_t written_commits_ = 0;
   std::uint64_t synced_commit_ = 0;
   std::uint64_t first_of_log_ = 0;
-  Clock::time_point garbage_collected_at_{};
+  Clock::time_point census_at_{};
   bool miscounted_ = false;  // was told
   LaneReader reader_;
+  GarbageCollector garbage_;
 };
 
 }  // namespace harrier

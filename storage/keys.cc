@@ -8,6 +8,11 @@ namespace harrier {
 
 namespace {
 
+void put_big(char* at, std::uint16_t value) {
+  const std::uint16_t swapped = __builtin_bswap16(value);
+  std::memcpy(at, &swapped, sizeof(swapped));
+}
+
 void put_big(char* at, std::uint32_t value) {
   const std::uint32_t swapped = __builtin_bswap32(value);
   std::memcpy(at, &swapped, sizeof(swapped));
@@ -44,6 +49,14 @@ KeyOctets<12> encode(const AckKey& key) {
   KeyOctets<12> out{};
   put_big(out.octets.data(), key.epoch);
   put_big(out.octets.data() + 4, key.commit);
+  return out;
+}
+
+KeyOctets<14> encode(const BodyKey& key) {
+  KeyOctets<14> out{};
+  put_big(out.octets.data(), key.epoch);
+  put_big(out.octets.data() + 4, key.body);
+  put_big(out.octets.data() + 12, key.chunk);
   return out;
 }
 

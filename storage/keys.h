@@ -28,10 +28,10 @@ namespace harrier {
 // qs: state of one lane as of some moment in the checkpoint's epoch or later (lane_record.h)
 //        0     4  lane
 //
-// sh: not written yet; kept for bodies shared by many queues and for chunks of huge ones
-//        0     4  epoch
+// sh: one chunk of a body that lies apart from its blocks (body_store.h)
+//        0     4  epoch, that of the blocks
 //        4     8  body id
-//       12     2  chunk
+//       12     2  number of the chunk
 //
 // meta: definitions and the store's own notes
 //        0     1  'd' definition, 's' note of the store
@@ -59,6 +59,18 @@ struct AckKey {
   friend auto operator<=>(const AckKey&, const AckKey&) = default;
 };
 
+// Of a body that lies apart; unique within an epoch.
+using BodyId = std::uint64_t;
+inline constexpr BodyId kInBlock = 0;  // of bodies that do not
+
+struct BodyKey {
+  Epoch epoch = 0;
+  BodyId body = kInBlock;
+  std::uint16_t chunk = 0;
+
+  friend auto operator<=>(const BodyKey&, const BodyKey&) = default;
+};
+
 // Octets of a key, on the stack.
 template <std::size_t kSize>
 struct KeyOctets {
@@ -69,6 +81,7 @@ struct KeyOctets {
 
 KeyOctets<16> encode(const BlockKey& key);
 KeyOctets<12> encode(const AckKey& key);
+KeyOctets<14> encode(const BodyKey& key);
 KeyOctets<4> encode(LaneId lane);
 KeyOctets<4> encode_epoch(Epoch epoch);  // the start of every msg, sh and ack key of that epoch
 

@@ -9,6 +9,7 @@
 #include <rocksdb/iterator.h>
 
 #include "storage/block.h"
+#include "storage/body_store.h"
 
 namespace harrier {
 
@@ -26,7 +27,7 @@ rocksdb::Slice slice(ByteView octets) {
 class PageWalk {
  public:
   PageWalk(const Columns& columns, std::uint64_t run, const PagePlan& plan)
-      : columns_(columns), run_(run), plan_(plan), at_(plan.request.from) {}
+      : columns_(columns), run_(run), plan_(plan), bodies_(columns), at_(plan.request.from) {}
 
   LanePage page() {
     for (auto epoch = plan_.epochs.begin(); epoch != plan_.epochs.end() && goes_on(); ++epoch) {
@@ -69,13 +70,13 @@ class PageWalk {
     while (goes_on()) {
       const auto entry = block.next();
       if (!entry) break;
-      read_entry(*entry, block.run());
+      read_entry(*key, *entry, block.run());
     }
     if (!block.ok()) return damaged_block(octets, key->last_seq);
     if (!full_) at_ = std::max(at_, key->last_seq + 1);
   }
 
-  void read_entry(const BlockEntry& entry, std::uint64_t run) {
+  void read_entry(const BlockKey& key, const BlockEntry& entry, std::uint64_t run) {
     if (entry.seq < at_) return;
     at_ = entry.seq;
     const bool is_forgotten = !entry.parts.persistent && run != run_;
@@ -84,7 +85,8 @@ class PageWalk {
       full_ = true;
       return;
     }
-    MessageRef message = Message::create(entry.parts, entry.body);
+    MessageRef message = bodies_.message(key.epoch, entry);
+    if (!message) return lost_body(key, entry);
     bytes_ += message->footprint();
     page_.entries.push_back({.lane = plan_.request.lane,
                              .seq = entry.seq,
@@ -102,6 +104,21 @@ class PageWalk {
     if (settled_ == plan_.settled.size() || plan_.settled[settled_].begin > at_) return false;
     at_ = plan_.settled[settled_].end;
     return true;
+  }
+
+  // Either it is damaged, or all of the epoch was settled and deleted since the plan was made, the
+  // blocks before the bodies.
+  void lost_body(const BlockKey& key, const BlockEntry& entry) {
+    const auto octets = encode(key);
+    std::string ignored;
+    const rocksdb::Status found =
+        columns_.db->Get(rocksdb::ReadOptions(), columns_.msg, slice(octets.view()), &ignored);
+    if (found.IsNotFound()) return;
+    damaged(StoreError::Kind::corruption,
+            fmt::format("message {} of lane {} cannot be read: its body is damaged or missing "
+                        "(key {}); the data directory needs a repair or a backup",
+                        entry.seq, key.lane.value,
+                        to_hex(encode(BodyKey{key.epoch, entry.body_id, 0}).view())));
   }
 
   // A block that ends with `last`. No harm if all in it is settled.
@@ -122,6 +139,7 @@ class PageWalk {
   const Columns& columns_;
   const std::uint64_t run_;
   const PagePlan& plan_;
+  BodyReader bodies_;
   LanePage page_;
   Sequence at_;  // everything below is in the page or gone
   std::size_t settled_ = 0;

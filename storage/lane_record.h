@@ -23,8 +23,7 @@ namespace harrier {
 //                   v  lane
 //                   1  flags: 1 dropped, 2 delivered
 //                   v  if delivered: entries below may have been delivered
-//                 v,v  unless dropped: persistent entries in the lane after the commit, their
-//                 octets
+//                 v,v  unless dropped: persistent entries in the lane from now on, their octets
 //                   v  number of settled ranges
 //                 v,v  per range: begin - end of the range before (0 at first), length
 //    end-4     4  crc32c

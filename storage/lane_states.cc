@@ -35,6 +35,21 @@ bool SettledSet::covers(SequenceRange range) const {
   return after != ranges_.begin() && range.end <= std::prev(after)->end;
 }
 
+std::uint64_t SettledSet::count(SequenceRange range) const {
+  const auto overlap = [&](const SequenceRange& settled) -> std::uint64_t {
+    const Sequence begin = std::max(range.begin, settled.begin);
+    const Sequence end = std::min(range.end, settled.end);
+    return begin < end ? end - begin : 0;
+  };
+  std::uint64_t found = overlap({0, floor_});
+  auto at = std::lower_bound(
+      ranges_.begin(), ranges_.end(), range.begin,
+      [](const SequenceRange& settled, Sequence seq) { return settled.end <= seq; });
+  for (; at != ranges_.end() && at->begin < range.end; ++at)
+    found += overlap(*at);
+  return found;
+}
+
 void SettledSet::add(std::span<const SequenceRange> fresh) {
   if (fresh.empty()) return;
   // Most often: the oldest messages go, nothing is settled above them.
@@ -144,9 +159,29 @@ void LaneStates::release(const LaneRun& run) {
   ++released_epochs_;
 }
 
-bool LaneStates::needs(Epoch first, Epoch last) const {
-  auto at = runs_of_epoch_.lower_bound(first);
-  return at != runs_of_epoch_.end() && at->first <= last;
+std::vector<EpochUse> LaneStates::needed_epochs() const {
+  std::vector<EpochUse> needed;
+  needed.reserve(runs_of_epoch_.size());
+  for (const auto& [epoch, runs] : runs_of_epoch_)
+    needed.push_back({.epoch = epoch, .live_bytes = 0});
+  return needed;
+}
+
+std::vector<EpochUse> LaneStates::count_needed_epochs() const {
+  std::map<Epoch, double> live;
+  for (const auto& [id, lane] : lanes_) {
+    for (const LaneRun& run : lane.runs) {
+      const std::uint64_t all = run.last_seq + 1 - run.first_seq;
+      const std::uint64_t left = all - lane.settled.count({run.first_seq, run.last_seq + 1});
+      live[run.epoch] += static_cast<double>(run.bytes) * static_cast<double>(left) /
+                         static_cast<double>(run.entries);
+    }
+  }
+  std::vector<EpochUse> needed;
+  needed.reserve(live.size());
+  for (const auto& [epoch, bytes] : live)
+    needed.push_back({.epoch = epoch, .live_bytes = static_cast<std::uint64_t>(bytes)});
+  return needed;
 }
 
 void LaneStates::forget_dropped_before(Epoch oldest) {

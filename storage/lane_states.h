@@ -38,6 +38,9 @@ class SettledSet {
   // One past the highest settled sequence.
   Sequence end() const { return ranges_.empty() ? floor_ : ranges_.back().end; }
 
+  // How many sequences of `range` are settled.
+  std::uint64_t count(SequenceRange range) const;
+
   // `fresh` must be normalized. O(fresh + ranges above the first of them).
   void add(std::span<const SequenceRange> fresh);
 
@@ -55,6 +58,12 @@ struct LaneRun {
   std::uint64_t bytes = 0;
 
   friend bool operator==(const LaneRun&, const LaneRun&) = default;
+};
+
+// An epoch in which some lane has unsettled entries.
+struct EpochUse {
+  Epoch epoch = 0;
+  std::uint64_t live_bytes = 0;  // octets of the unsettled ones in blocks, about, if counted
 };
 
 struct LaneState {
@@ -98,8 +107,11 @@ class LaneStates {
   // Looks also at runs behind an old unsettled entry, which settle() does not.
   void release_settled_runs(LaneState& lane);
 
-  // Whether some lane has an unsettled entry in an epoch from `first` to `last`.
-  bool needs(Epoch first, Epoch last) const;
+  // The epochs in which some lane has unsettled entries, ascending, their octets not counted.
+  std::vector<EpochUse> needed_epochs() const;
+
+  // Likewise, counted. Looks at every run of every lane.
+  std::vector<EpochUse> count_needed_epochs() const;
 
   // Epochs that lost their last entry since the last call of forget_released().
   std::uint64_t released_epochs() const { return released_epochs_; }

@@ -13,6 +13,7 @@
 #include <rocksdb/write_batch.h>
 
 #include "storage/block.h"
+#include "storage/body_store.h"
 #include "storage/commit_mark.h"
 #include "storage/file_scan.h"
 #include "storage/lane_record.h"
@@ -214,6 +215,7 @@ Result<void, StoreError> scan_definitions(const Columns& columns, std::string_vi
 
 Result<void, StoreError> scan_blocks(const Columns& columns, const LaneStates& lanes,
                                      const Store::EntryVisitor& visit) {
+  BodyReader bodies(columns);
   auto it = iterate(columns, columns.msg);
   for (it->SeekToFirst(); it->Valid(); it->Next()) {
     const auto key = decode_block_key(view(it->key()));
@@ -225,9 +227,11 @@ Result<void, StoreError> scan_blocks(const Columns& columns, const LaneStates& l
     BlockReader block(*key, view(it->value()));
     while (const auto entry = block.next()) {
       if (!entry->parts.persistent || lane.settled.contains(entry->seq)) continue;
+      MessageRef message = bodies.message(key->epoch, *entry);
+      if (!message) return fail(damaged("body of a block", view(it->key())));
       visit({.lane = key->lane,
              .seq = entry->seq,
-             .message = Message::create(entry->parts, entry->body),
+             .message = std::move(message),
              .enqueued_at = entry->enqueued_at,
              .expires_at = entry->expires_at,
              .redelivered = entry->seq < lane.delivered});

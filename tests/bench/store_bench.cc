@@ -1,20 +1,25 @@
-// What the durable store costs per message. Numbers are medians over repeats; CPU is that of the
-// whole process, flushes included, so it hardly depends on who else uses the machine.
+// What the durable store costs per message. Numbers are medians over three runs; CPU is that of the
+// whole process, flushes included, so it hardly depends on who else uses the machine. "x written"
+// is octets written to the disk per octet of message bodies.
 //
-//   store_bench <directory> [scale]        the directory must not exist; scale 1 is about a minute
-#include <sys/resource.h>
+//   store_bench <directory> [scale [part of a name]]
+//                       the directory must not exist; scale 1 is about two minutes
+#include <malloc.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <deque>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <fmt/core.h>
@@ -31,13 +36,11 @@ double seconds_since(SteadyClock::time_point start) {
   return std::chrono::duration<double>(SteadyClock::now() - start).count();
 }
 
+// CPU time of all threads.
 double cpu_seconds() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+  timespec spent{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
+  return static_cast<double>(spent.tv_sec) + static_cast<double>(spent.tv_nsec) * 1e-9;
 }
 
 // Octets this process caused to be written.
@@ -63,11 +66,17 @@ struct Load {
   const char* name;
   std::size_t body_bytes;
   std::uint32_t lanes = 1;
-  std::uint64_t messages = 0;
+  std::uint64_t messages = 0;  // published
+  bool fan_out = false;        // each message goes to all lanes, else to one after the other
   std::size_t batch = 256;
   std::uint64_t lag = 0;   // messages between a put and its settle; 0: never settled
   bool synced = false;     // every batch wants a sync
   std::size_t window = 0;  // batches that may be on their way; 0: as many as fit into memory
+  bool drain = false;      // then read all lanes back by pages and settle what came
+
+  std::uint32_t copies() const { return fan_out ? lanes : 1; }
+
+  std::uint64_t messages_in_lane() const { return fan_out ? messages : messages / lanes; }
 };
 
 class Broker {
@@ -102,6 +111,10 @@ class Broker {
   }
 
   Ticket submit(StoreBatch& batch) { return store_->submit(submitter_, batch); }
+
+  void read(const PageRequest& request, Store::PageReader done) {
+    store_->read(request, std::move(done));
+  }
 
   std::uint64_t scan() {
     std::uint64_t count = 0;
@@ -144,23 +157,39 @@ std::vector<MessageRef> make_messages(std::size_t body_bytes) {
   return messages;
 }
 
-// Message number n goes to lane n % lanes with sequence n / lanes + 1.
-void run_load(Broker& broker, const Load& load) {
+// Message number n goes to lane n % lanes with sequence n / lanes + 1, or to all with n + 1.
+void put(StoreBatch& batch, const Load& load, std::uint64_t n, const MessageRef& message) {
+  constexpr Timestamp kNow{Milliseconds(1'700'000'000'000)};
+  if (!load.fan_out) {
+    const LaneId lane{static_cast<std::uint32_t>(n % load.lanes)};
+    batch.put(lane, n / load.lanes + 1, message, kNow, kNoTime);
+    return;
+  }
+  for (std::uint32_t lane = 0; lane < load.lanes; ++lane)
+    batch.put(LaneId{lane}, n + 1, message, kNow, kNoTime);
+}
+
+void settle(StoreBatch& batch, const Load& load, std::uint64_t n) {
+  const Tally was{1, load.body_bytes};
+  if (!load.fan_out) {
+    batch.settle(LaneId{static_cast<std::uint32_t>(n % load.lanes)}, n / load.lanes + 1, was);
+    return;
+  }
+  for (std::uint32_t lane = 0; lane < load.lanes; ++lane)
+    batch.settle(LaneId{lane}, n + 1, was);
+}
+
+void fill(Broker& broker, const Load& load) {
   const std::vector<MessageRef> messages = make_messages(load.body_bytes);
-  const Timestamp now{Milliseconds(1'700'000'000'000)};
   StoreBatch batch;
   Ticket last = 0;
   std::uint64_t settled = 0;
   const std::size_t window = load.window != 0 ? load.window : load.synced ? 32 : 2000;
   for (std::uint64_t n = 0; n < load.messages;) {
-    for (std::size_t i = 0; i < load.batch && n < load.messages; ++i, ++n) {
-      batch.put(LaneId{static_cast<std::uint32_t>(n % load.lanes)}, n / load.lanes + 1,
-                messages[n % messages.size()], now, kNoTime);
-    }
-    for (; load.lag > 0 && settled + load.lag < n; ++settled) {
-      batch.settle(LaneId{static_cast<std::uint32_t>(settled % load.lanes)},
-                   settled / load.lanes + 1, {1, load.body_bytes});
-    }
+    for (std::size_t i = 0; i < load.batch && n < load.messages; i += load.copies(), ++n)
+      put(batch, load, n, messages[n % messages.size()]);
+    for (; load.lag > 0 && settled + load.lag < n; ++settled)
+      settle(batch, load, settled);
     if (load.synced) batch.want_sync();
     last = broker.submit(batch);
     if (last > window) broker.await(last - window);
@@ -168,46 +197,122 @@ void run_load(Broker& broker, const Load& load) {
   broker.await(last);
 }
 
-Figures measure(const std::string& path, const Load& load) {
+// Takes pages off the reader's thread, as the mailbox of a shard does.
+class Pages {
+ public:
+  void put(LanePage&& page) {
+    const std::lock_guard lock(mutex_);
+    pages_.push_back(std::move(page));
+    arrived_.notify_one();
+  }
+
+  LanePage take() {
+    std::unique_lock lock(mutex_);
+    arrived_.wait(lock, [this] { return !pages_.empty(); });
+    LanePage page = std::move(pages_.front());
+    pages_.pop_front();
+    return page;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable arrived_;
+  std::deque<LanePage> pages_;
+};
+
+// One page of each lane is on its way at a time.
+void drain(Broker& broker, const Load& load) {
+  Pages pages;
+  const Sequence end = load.messages_in_lane() + 1;
+  const auto ask = [&](LaneId lane, Sequence from) {
+    broker.read({.lane = lane, .from = from, .end = end},
+                [&pages](LanePage&& page) { pages.put(std::move(page)); });
+  };
+  for (std::uint32_t lane = 0; lane < load.lanes; ++lane)
+    ask(LaneId{lane}, 1);
+  StoreBatch batch;
+  Ticket last = 0;
+  for (std::uint64_t left = load.messages_in_lane() * load.lanes; left > 0;) {
+    const LanePage page = pages.take();
+    if (page.damage || page.entries.empty()) std::abort();
+    const std::uint64_t count = page.entries.size();
+    const LaneId lane = page.entries.front().lane;
+    if (page.next != end) ask(lane, page.next);
+    batch.settle_range(lane, page.entries.front().seq, page.next, {count, count * load.body_bytes});
+    last = broker.submit(batch);
+    left -= count;
+  }
+  broker.await(last);
+}
+
+// Of one phase, from here to read().
+class Meter {
+ public:
+  Figures read() const {
+    return {seconds_since(start_), cpu_seconds() - cpu_, written_megabytes() - written_};
+  }
+
+ private:
+  double cpu_ = cpu_seconds();
+  double written_ = written_megabytes();
+  SteadyClock::time_point start_ = SteadyClock::now();
+};
+
+// Of the fill, and of the drain if there is one.
+std::vector<Figures> measure(const std::string& path, const Load& load) {
+  std::vector<Figures> figures;
   Broker broker(path);
   broker.open(load.lanes);
   broker.attach();
-  const double cpu = cpu_seconds();
-  const double written = written_megabytes();
-  const auto start = SteadyClock::now();
-  run_load(broker, load);
-  const double wall = seconds_since(start);
-  broker.kill();  // waits for flushes that run
-  const Figures figures{wall, cpu_seconds() - cpu, written_megabytes() - written};
+  const Meter filling;
+  fill(broker, load);
+  if (!load.drain) broker.kill();  // waits for flushes that run
+  figures.push_back(filling.read());
+  if (load.drain) {
+    const Meter draining;
+    drain(broker, load);
+    figures.push_back(draining.read());
+    broker.kill();
+  }
   broker.remove();
   return figures;
 }
 
-void report(const std::string& path, const Load& load) {
-  std::vector<double> walls;
-  std::vector<double> cpus;
-  std::vector<double> writes;
-  for (int repeat = 0; repeat < 3; ++repeat) {
-    const Figures figures = measure(path, load);
-    walls.push_back(figures.wall);
-    cpus.push_back(figures.cpu);
-    writes.push_back(figures.written);
-  }
-  const auto count = static_cast<double>(load.messages);
+void print(std::string_view name, const Load& load, double count, std::vector<Figures> repeats) {
+  const auto middle = [&](double Figures::*figure) {
+    std::vector<double> values;
+    for (const Figures& repeat : repeats)
+      values.push_back(repeat.*figure);
+    return median(values);
+  };
   const double payload = count * static_cast<double>(load.body_bytes) / 1e6;
   fmt::print(
-      "{:<34} {:>6} B {:>5} lanes  {:>7.3f} us CPU/msg  {:>9.0f} msg/s  {:>5.2f} x written\n",
-      load.name, load.body_bytes, load.lanes, median(cpus) / count * 1e6, count / median(walls),
-      median(writes) / payload);
+      "{:<34} {:>6} B {:>5} lanes  {:>7.0f} ns CPU/msg  {:>9.0f} msg/s  {:>5.2f} x written\n", name,
+      load.body_bytes, load.lanes, middle(&Figures::cpu) / count * 1e9,
+      count / middle(&Figures::wall), middle(&Figures::written) / payload);
   std::fflush(stdout);
 }
 
+void report(const std::string& path, const Load& load) {
+  std::vector<Figures> fills;
+  std::vector<Figures> drains;
+  for (int repeat = 0; repeat < 3; ++repeat) {
+    const std::vector<Figures> figures = measure(path, load);
+    fills.push_back(figures.front());
+    if (load.drain) drains.push_back(figures.back());
+  }
+  print(load.name, load, static_cast<double>(load.messages), fills);
+  if (!load.drain) return;
+  print("  then drained by pages", load, static_cast<double>(load.messages_in_lane()) * load.lanes,
+        drains);
+}
+
 void report_recovery(const std::string& path, std::uint64_t messages) {
-  const Load fill{.name = "", .body_bytes = 1024, .messages = messages};
+  const Load backlog{.name = "", .body_bytes = 1024, .messages = messages};
   Broker broker(path);
   broker.open(1);
   broker.attach();
-  run_load(broker, fill);
+  fill(broker, backlog);
   broker.kill();
   for (const char* after : {"a crash", "a stop"}) {
     auto start = SteadyClock::now();
@@ -227,58 +332,59 @@ void report_recovery(const std::string& path, std::uint64_t messages) {
 
 int main(int argc, char** argv) {
   if (argc < 2 || std::filesystem::exists(argv[1])) {
-    fmt::print(stderr, "usage: store_bench <directory that does not exist> [scale]\n");
+    fmt::print(stderr,
+               "usage: store_bench <directory that does not exist> [scale [part of name]]\n");
     return 2;
   }
   configure_logging({.console_level = LogLevel::warning, .file = ""});
+  if (const char* threshold = std::getenv("STORE_BENCH_MMAP_THRESHOLD")) {
+    ::mallopt(M_MMAP_THRESHOLD, std::atoi(threshold));
+    ::mallopt(M_TRIM_THRESHOLD, std::atoi(threshold));
+  }
   const std::string path = argv[1];
   const double scale = argc > 2 ? std::atof(argv[2]) : 1;
+  const std::string_view wanted = argc > 3 ? argv[3] : "";
   const auto scaled = [scale](std::uint64_t n) {
     return static_cast<std::uint64_t>(static_cast<double>(n) * scale);
   };
-  const std::vector<Load> loads{
-      {.name = "fill, nobody waits", .body_bytes = 16, .messages = scaled(4'000'000)},
-      {.name = "fill, nobody waits", .body_bytes = 1024, .messages = scaled(500'000)},
-      {.name = "fill, nobody waits", .body_bytes = 16384, .messages = scaled(40'000)},
-      {.name = "fill, nobody waits", .body_bytes = 64, .lanes = 16, .messages = scaled(2'000'000)},
-      {.name = "fill, nobody waits",
-       .body_bytes = 1024,
-       .lanes = 1000,
-       .messages = scaled(300'000)},
-      {.name = "fill, synced", .body_bytes = 16, .messages = scaled(2'000'000), .synced = true},
-      {.name = "fill, synced", .body_bytes = 1024, .messages = scaled(500'000), .synced = true},
-      {.name = "fill, synced, one batch at a time",
-       .body_bytes = 16,
-       .messages = scaled(500'000),
-       .synced = true,
-       .window = 1},
-      {.name = "put + settle, synced, lag 100000",
-       .body_bytes = 16,
-       .messages = scaled(4'000'000),
-       .lag = 100'000,
-       .synced = true},
-      {.name = "put + settle, synced, lag 100000",
-       .body_bytes = 1024,
-       .messages = scaled(1'000'000),
-       .lag = 100'000,
-       .synced = true},
-      {.name = "put + settle, synced, lag 4000",
-       .body_bytes = 16,
-       .messages = scaled(4'000'000),
-       .lag = 4000,
-       .synced = true},
-      {.name = "put + settle, synced, lag 4000",
-       .body_bytes = 1024,
-       .messages = scaled(1'000'000),
-       .lag = 4000,
-       .synced = true},
-      {.name = "put + settle, all vanish",
-       .body_bytes = 1024,
-       .messages = scaled(2'000'000),
-       .lag = 1},
+  std::vector<Load> loads;
+  const auto add = [&](const char* name, std::size_t body_bytes, std::uint64_t messages) -> Load& {
+    return loads.emplace_back(
+        Load{.name = name, .body_bytes = body_bytes, .messages = scaled(messages)});
   };
-  for (const Load& load : loads)
-    report(path, load);
-  report_recovery(path, scaled(1'000'000));
+  add("fill", 16, 4'000'000).drain = true;
+  add("fill", 1024, 500'000).drain = true;
+  add("fill", 16384, 40'000).drain = true;
+  for (const std::uint32_t lanes : {100U, 1000U}) {
+    Load& many = add("fill", 1024, 400'000);
+    many.lanes = lanes;
+    many.drain = true;
+  }
+  add("fill, synced", 16, 2'000'000).synced = true;
+  add("fill, synced", 1024, 500'000).synced = true;
+  Load& lone = add("fill, synced, one batch at a time", 16, 500'000);
+  lone.synced = true;
+  lone.window = 1;
+  for (const auto& [name, lag] : {std::pair{"put + settle, synced, lag 4000", 4000U},
+                                  std::pair{"put + settle, synced, lag 100000", 100'000U}}) {
+    for (const std::size_t body_bytes : {16U, 1024U}) {
+      Load& steady = add(name, body_bytes, body_bytes == 16 ? 4'000'000 : 1'000'000);
+      steady.lag = lag;
+      steady.synced = true;
+    }
+  }
+  add("put + settle, all vanish", 1024, 2'000'000).lag = 1;
+  for (const std::size_t body_bytes : {64U, 256U, 1024U, 16384U}) {
+    Load& spread = add("fan-out", body_bytes, body_bytes > 2000 ? 6'000 : 60'000);
+    spread.lanes = 10;
+    spread.fan_out = true;
+    spread.drain = true;
+  }
+  for (const Load& load : loads) {
+    if (std::string_view(load.name).find(wanted) != std::string_view::npos) report(path, load);
+  }
+  if (std::string_view("reopen").find(wanted) != std::string_view::npos) {
+    report_recovery(path, scaled(1'000'000));
+  }
   return 0;
 }

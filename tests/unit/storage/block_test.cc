@@ -124,6 +124,29 @@ TEST_SUITE("block") {
     CHECK(builder.finish({1, kLane, seq}).size() > 300'000);
   }
 
+  TEST_CASE("a body that lies apart leaves its id and size behind, and room for others") {
+    const auto huge = text_message(std::string(300'000, 'x'));
+    const auto small = text_message("small");
+    BlockBuilder builder(1);
+    builder.add(1, *small, at_ms(5), kNoTime);
+    CHECK_FALSE(builder.has_room_for(*huge));
+    CHECK(builder.has_room_for(*huge, 7));
+    builder.add(2, *huge, at_ms(5), at_ms(9), BodyId{7});
+    builder.add(3, *small, at_ms(5), kNoTime);
+    const BlockKey key{1, kLane, 3};
+    BlockReader reader(key, builder.finish(key));
+    CHECK(reader.next()->body_id == kInBlock);
+    const auto entry = reader.next();
+    REQUIRE(entry.has_value());
+    CHECK(entry->body_id == 7);
+    CHECK(entry->body_bytes == 300'000);
+    CHECK(entry->body.empty());
+    CHECK(entry->expires_at == at_ms(9));
+    CHECK(reader.next()->body == "small");
+    CHECK_FALSE(reader.next().has_value());
+    CHECK(reader.ok());
+  }
+
   TEST_CASE("a builder used again leaves no trace of the block before") {
     BlockBuilder builder(1);
     builder.add(1, *text_message("first"), at_ms(9), at_ms(10));

@@ -1,5 +1,6 @@
 #include "storage/lane_states.h"
 
+#include <algorithm>
 #include <random>
 #include <set>
 
@@ -29,6 +30,13 @@ LaneRun block(Epoch epoch, Sequence first, Sequence last) {
 void settle(LaneStates& lanes, LaneState& lane, Sequence begin, Sequence end) {
   const std::vector<SequenceRange> fresh{{begin, end}};
   lanes.settle(lane, fresh);
+}
+
+// Whether some lane has unsettled entries in an epoch from `first` to `last`.
+bool needs(const LaneStates& lanes, Epoch first, Epoch last) {
+  const auto needed = lanes.needed_epochs();
+  return std::any_of(needed.begin(), needed.end(),
+                     [&](const EpochUse& use) { return first <= use.epoch && use.epoch <= last; });
 }
 
 }  // namespace
@@ -77,6 +85,10 @@ TEST_SUITE("settled set") {
         for (Sequence seq = 1; seq < 210; ++seq) {
           REQUIRE(set.contains(seq) == model.contains(seq));
         }
+        const SequenceRange part{1 + random() % 100, 100 + random() % 120};
+        const auto begin = model.lower_bound(part.begin);
+        const auto settled = std::distance(begin, model.lower_bound(part.end));
+        REQUIRE(set.count(part) == static_cast<std::uint64_t>(settled));
         REQUIRE_FALSE(set.contains(set.floor()));
       }
     }
@@ -90,12 +102,12 @@ TEST_SUITE("lane states") {
     lanes.add_block(lane, block(1, 1, 10));
     lanes.add_block(lane, block(1, 11, 20));
     lanes.add_block(lane, block(2, 21, 30));
-    CHECK(lanes.needs(1, 1));
+    CHECK(needs(lanes, 1, 1));
     settle(lanes, lane, 1, 20);
-    CHECK(lanes.needs(1, 1));
+    CHECK(needs(lanes, 1, 1));
     settle(lanes, lane, 20, 21);
-    CHECK_FALSE(lanes.needs(1, 1));
-    CHECK(lanes.needs(1, 2));
+    CHECK_FALSE(needs(lanes, 1, 1));
+    CHECK(needs(lanes, 1, 2));
     CHECK(lanes.released_epochs() == 1);
     CHECK(lane.next_seq == 31);
     CHECK(lanes.check_invariants());
@@ -109,17 +121,33 @@ TEST_SUITE("lane states") {
     }
     settle(lanes, lane, 11, 45);
     lanes.release_settled_runs(lane);
-    CHECK(lanes.needs(1, 1));
-    CHECK_FALSE(lanes.needs(2, 3));
-    CHECK(lanes.needs(4, 4));
+    CHECK(needs(lanes, 1, 1));
+    CHECK_FALSE(needs(lanes, 2, 3));
+    CHECK(needs(lanes, 4, 4));
     CHECK(lanes.check_invariants());
+  }
+
+  TEST_CASE("the octets an epoch is needed for are those of its unsettled entries") {
+    LaneStates lanes;
+    LaneState& lane = *lanes.obtain(LaneId{4});
+    lanes.add_block(lane, block(1, 1, 10));
+    lanes.add_block(lane, block(2, 11, 20));
+    lanes.add_block(*lanes.obtain(LaneId{5}), block(2, 1, 1));
+    settle(lanes, lane, 3, 6);
+    settle(lanes, lane, 19, 21);
+    const auto needed = lanes.count_needed_epochs();
+    REQUIRE(needed.size() == 2);
+    CHECK(needed[0].epoch == 1);
+    CHECK(needed[0].live_bytes == 70);
+    CHECK(needed[1].epoch == 2);
+    CHECK(needed[1].live_bytes == 180);
   }
 
   TEST_CASE("a dropped lane needs nothing and does not come back") {
     LaneStates lanes;
     lanes.add_block(*lanes.obtain(LaneId{4}), block(1, 1, 10));
     lanes.drop(LaneId{4}, 2);
-    CHECK_FALSE(lanes.needs(0, 9));
+    CHECK_FALSE(needs(lanes, 0, 9));
     CHECK(lanes.obtain(LaneId{4}) == nullptr);
     lanes.forget_dropped_before(2);
     CHECK(lanes.is_dropped(LaneId{4}));

@@ -56,10 +56,11 @@ StoreBatch Workload::next() {
 }
 
 void Workload::put(StoreBatch& batch) {
-  LaneId id;
-  Lane& lane = pick(id);
-  if (below(10) == 0) lane.next_seq += below(4);  // transient messages that are not paged out
-  const std::uint64_t size = below(200) == 0 ? 100'000 : below(20) == 0 ? below(8000) : below(100);
+  const std::uint64_t dice = below(2000);
+  const std::uint64_t size = dice == 0    ? 1'100'000
+                             : dice < 10  ? 100'000
+                             : dice < 100 ? below(8000)
+                                          : below(100);
   const auto message =
       Message::create({.exchange = below(2) == 0 ? "" : "logs",
                        .routing_key = "key" + std::to_string(below(3)),
@@ -70,6 +71,19 @@ void Workload::put(StoreBatch& batch) {
                       std::string(size, static_cast<char>('a' + below(26))));
   const Timestamp now{Milliseconds(1'700'000'000'000 + static_cast<std::int64_t>(below(1000)))};
   const Timestamp expires = below(4) == 0 ? now + Milliseconds(below(100'000)) : kNoTime;
+  LaneId id;
+  if (below(20) == 0) {  // a fan-out
+    for (auto& [number, lane] : lanes_)
+      append(batch, LaneId{number}, lane, message, now, expires);
+  } else {
+    Lane& lane = pick(id);
+    append(batch, id, lane, message, now, expires);
+  }
+}
+
+void Workload::append(StoreBatch& batch, LaneId id, Lane& lane, const MessageRef& message,
+                      Timestamp now, Timestamp expires) {
+  if (below(10) == 0) lane.next_seq += below(4);  // transient messages that are not paged out
   accounts_.put(batch, id, lane.next_seq, message, now, expires);
   lane.live.push_back(lane.next_seq++);
 }

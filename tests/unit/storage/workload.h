@@ -39,6 +39,8 @@ class Workload {
   };
 
   void put(StoreBatch& batch);
+  void append(StoreBatch& batch, LaneId id, Lane& lane, const MessageRef& message, Timestamp now,
+              Timestamp expires);
   void settle(StoreBatch& batch);
   void record(StoreBatch& batch);
   Lane& pick(LaneId& id);

@@ -16,8 +16,11 @@ namespace harrier::test {
 struct WriterBench {
   static constexpr LaneId kLane{3};
 
-  explicit WriterBench(std::uint64_t write_buffer_bytes = 96ULL << 20) {
+  explicit WriterBench(std::uint64_t write_buffer_bytes = 96ULL << 20,
+                       const WriterLimits& others = {})
+      : limits(others) {
     config.write_buffer_bytes = write_buffer_bytes;
+    limits.epoch_bytes = epoch_bytes(config);
     open();
   }
 
@@ -69,6 +72,7 @@ struct WriterBench {
 
   TempDir temp;
   StoreConfig config;
+  WriterLimits limits;
   FloorFilter filter;
   std::unique_ptr<Database> database;
   std::uint64_t run = 0;
@@ -84,8 +88,7 @@ struct WriterBench {
     auto found = recover(database->columns());
     REQUIRE(found.has_value());
     run = found->run;
-    writer = std::make_unique<CommitWriter>(*database, filter, *std::move(found),
-                                            WriterLimits{.epoch_bytes = epoch_bytes(config)});
+    writer = std::make_unique<CommitWriter>(*database, filter, *std::move(found), limits);
   }
 };
 

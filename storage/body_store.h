@@ -1,0 +1,86 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+
+#include "storage/block.h"
+#include "storage/columns.h"
+#include "storage/keys.h"
+#include "storage/store.h"
+
+namespace rocksdb {
+class Iterator;
+class WriteBatch;
+}  // namespace rocksdb
+
+namespace harrier {
+
+// Bodies that lie apart from the blocks, in `sh`: those that several lanes get in one commit, where
+// writing them once saves enough, and very large ones, so that no value gets as large as they. The
+// entries in the blocks have the body's id; its epoch is theirs. Nothing else refers to a body: it
+// goes when no lane needs an epoch with its number any more.
+//
+// Chunk: the octets from chunk * 256 KiB on, the last chunk takes what is left.
+//   OFFSET  SIZE  DESCRIPTION
+//        0     1  format, 1
+//        1     *  octets of the body
+//    end-4     4  crc32c of the key followed by everything before this field
+
+inline constexpr std::size_t kBodyChunkBytes = 256 << 10;
+inline constexpr std::size_t kBodyInBlockMax = 1 << 20;   // larger ones always lie apart
+inline constexpr std::size_t kSharingSavesMin = 1 << 10;  // octets; less is not worth a key
+
+// Decides which bodies of a commit lie apart and writes them. First all puts of the commit are
+// noted, then the survivors counted, then each is placed.
+class BodyWriter {
+ public:
+  void start_commit();
+
+  // `from_group`: its batch is a part of a change over several shards, so the same message may
+  // come again anywhere in the commit. Otherwise copies for several lanes follow one another.
+  enum class Origin {
+    alone,
+    from_group
+  };
+  void note(const Message& message, Origin origin);
+
+  // Whether survivors need to be counted at all.
+  bool has_candidates() const { return !bodies_.empty(); }
+
+  void count(const Message& message);
+
+  // Writes the body into `batch` if it is to lie apart and is not there yet. Returns its id, or
+  // kInBlock.
+  BodyId place(const Message& message, Epoch epoch, rocksdb::WriteBatch& batch,
+               rocksdb::ColumnFamilyHandle* column);
+
+ private:
+  struct Body {
+    std::uint64_t lanes = 0;
+    BodyId id = kInBlock;
+  };
+
+  std::unordered_map<const Message*, Body> bodies_;  // candidates of the commit at hand
+  const Message* last_ = nullptr;
+  BodyId last_id_ = kInBlock;  // in this run, so also in any epoch of it
+};
+
+// Puts messages together again. For one page or scan: keeps its view of the database.
+class BodyReader {
+ public:
+  explicit BodyReader(const Columns& columns);
+  ~BodyReader();
+
+  // Null when the body of an entry of a block in `epoch` is missing or damaged.
+  MessageRef message(Epoch epoch, const BlockEntry& entry);
+
+ private:
+  bool read_body(BodyKey key, char* out, std::uint64_t bytes);
+  bool seek(const BodyKey& key);
+
+  const Columns& columns_;
+  std::unique_ptr<rocksdb::Iterator> chunks_;
+};
+
+}  // namespace harrier
