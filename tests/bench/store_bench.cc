@@ -239,8 +239,9 @@ void drain(Broker& broker, const Load& load) {
     const LaneId lane = page.entries.front().lane;
     if (page.next != end) ask(lane, page.next);
     batch.settle_range(lane, page.entries.front().seq, page.next, {count, count * load.body_bytes});
-    last = broker.submit(batch);
     left -= count;
+    if (left == 0) batch.want_sync();
+    last = broker.submit(batch);
   }
   broker.await(last);
 }
@@ -278,9 +279,11 @@ std::vector<Figures> measure(const std::string& path, const Load& load) {
   return figures;
 }
 
-void print(std::string_view name, const Load& load, double count, std::vector<Figures> repeats) {
+void print(std::string_view name, const Load& load, double count,
+           const std::vector<Figures>& repeats) {
   const auto middle = [&](double Figures::*figure) {
     std::vector<double> values;
+    values.reserve(repeats.size());
     for (const Figures& repeat : repeats)
       values.push_back(repeat.*figure);
     return median(values);

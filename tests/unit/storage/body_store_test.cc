@@ -180,7 +180,7 @@ TEST_SUITE("body store") {
   }
 
   TEST_CASE("bodies go with their epochs") {
-    Bench bench(256 * 1024);
+    Bench bench(Bench::kSmallEpochs);
     Sequence seq = 0;
     for (int commit = 0; commit < 400; ++commit) {
       for (int i = 0; i < 8; ++i) {

@@ -117,7 +117,7 @@ TEST_SUITE("commit writer") {
   }
 
   TEST_CASE("epochs come and go, and only files with unsettled entries stay") {
-    Bench bench(256 * 1024);
+    Bench bench(Bench::kSmallEpochs);
     const std::string body(4000, 'x');
     Sequence seq = 0;
     for (int commit = 0; commit < 400; ++commit) {
@@ -135,7 +135,7 @@ TEST_SUITE("commit writer") {
   }
 
   TEST_CASE("an old entry keeps its own epoch only") {
-    Bench bench(256 * 1024);
+    Bench bench(Bench::kSmallEpochs);
     const std::string body(4000, 'x');
     bench.put(1, body);
     bench.write();
@@ -157,7 +157,7 @@ TEST_SUITE("commit writer") {
   }
 
   TEST_CASE("a message larger than an epoch is stored") {
-    Bench bench(256 * 1024);
+    Bench bench(Bench::kSmallEpochs);
     bench.put(1, "small");
     bench.write();
     bench.put(2, std::string(3'000'000, 'x'));
@@ -221,7 +221,7 @@ TEST_SUITE("commit writer tally") {
   }
 
   TEST_CASE("the count is right after every epoch and restart") {
-    Bench bench(256 * 1024);
+    Bench bench(Bench::kSmallEpochs);
     Sequence seq = 0;
     for (int restart = 0; restart < 6; ++restart) {
       for (int commit = 0; commit < 40; ++commit) {

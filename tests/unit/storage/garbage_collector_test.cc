@@ -16,7 +16,7 @@ using test::text_message;
 using Bench = test::WriterBench;
 
 constexpr LaneId kSlow{4};
-constexpr std::uint64_t kEpoch = 256 * 1024;
+constexpr std::uint64_t kEpoch = Bench::kSmallEpochs;
 
 void sync(Bench& bench) {
   REQUIRE(bench.writer->sync().has_value());

@@ -87,7 +87,7 @@ TEST_SUITE("lane page") {
   }
 
   TEST_CASE("a page ends with the entry that fills it, and the next goes on there") {
-    Bench bench(256 * 1024);
+    Bench bench(Bench::kSmallEpochs);
     for (Sequence seq = 1; seq <= 600; ++seq) {
       bench.put(seq, std::string(1000, 'x'));
       if (seq % 7 == 0) bench.write();
@@ -118,7 +118,7 @@ TEST_SUITE("lane page") {
   }
 
   TEST_CASE("what was settled may be deleted between plan and page") {
-    Bench bench(256 * 1024);
+    Bench bench(Bench::kSmallEpochs);
     for (Sequence seq = 1; seq <= 600; ++seq) {
       bench.put(seq, std::string(1000, 'x'));
       bench.write();
@@ -198,7 +198,7 @@ TEST_SUITE("lane page") {
   }
 
   TEST_CASE("only the run of the lane that the page overlaps is planned") {
-    Bench bench(256 * 1024);
+    Bench bench(Bench::kSmallEpochs);
     for (Sequence seq = 1; seq <= 600; ++seq) {
       bench.put(seq, std::string(1000, 'x'));
       bench.write();
@@ -244,13 +244,13 @@ TEST_SUITE("store pages") {
     const test::TempDir temp;
     const auto store = test::open_store(test::small_epochs(temp.path()));
     REQUIRE(store->recover_lanes({}).has_value());
-    std::vector<SubmitterId> submitters;
-    for (int i = 0; i < 3; ++i)
-      submitters.push_back(store->add_submitter({}));
+    std::vector<SubmitterId> submitters(3);
+    for (SubmitterId& submitter : submitters)
+      submitter = store->add_submitter({});
     std::atomic<int> wrong{0};
-    std::vector<std::thread> threads;
+    std::vector<std::thread> threads(3);
     for (std::uint32_t i = 0; i < 3; ++i) {
-      threads.emplace_back([&, i] { run_queue(*store, submitters[i], LaneId{i}, 200, wrong); });
+      threads[i] = std::thread([&, i] { run_queue(*store, submitters[i], LaneId{i}, 200, wrong); });
     }
     for (std::thread& thread : threads)
       thread.join();

@@ -198,7 +198,7 @@ std::string copy_store(Store& store, const std::string& directory) {
 StoreConfig small_epochs(const std::string& path) {
   StoreConfig config;
   config.data_dir = path;
-  config.write_buffer_bytes = 256 * 1024;
+  config.write_buffer_bytes = 256ULL << 10;
   return config;
 }
 

@@ -59,10 +59,10 @@ MessageRef transient_message(std::string_view body);
 struct Content {
   struct Entry {
     std::string message;  // envelope, properties and body in one
-    std::int64_t enqueued_at;
-    std::int64_t expires_at;
-    bool redelivered;
-    std::uint64_t body_bytes;
+    std::int64_t enqueued_at = 0;
+    std::int64_t expires_at = 0;
+    bool redelivered = false;
+    std::uint64_t body_bytes = 0;
 
     friend bool operator==(const Entry&, const Entry&) = default;
   };

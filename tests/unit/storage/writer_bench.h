@@ -15,6 +15,7 @@ namespace harrier::test {
 // A commit writer on a database of its own, without the thread of the commit loop.
 struct WriterBench {
   static constexpr LaneId kLane{3};
+  static constexpr std::uint64_t kSmallEpochs = 256ULL << 10;  // memtables: many in one test
 
   explicit WriterBench(std::uint64_t write_buffer_bytes = 96ULL << 20,
                        const WriterLimits& others = {})
