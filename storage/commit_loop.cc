@@ -123,7 +123,7 @@ void CommitLoop::run() {
         if (!done) break;
         held_since_ = Clock::time_point::max();  // what is left came later
       }
-      if (done && held_too_long()) done = commit(batches_.size());
+      if (done) watch_groups();
       if (done) read_pages_of_other_lanes();
     } else if (wake == Wake::sync_due) {
       done = sync();
@@ -203,19 +203,24 @@ std::size_t CommitLoop::choose_commit() const {
   return chosen;
 }
 
-// Under steady cross-shard load some group may be open wherever a prefix ends. Then progress goes
-// before atomicity: the parts that are here are written without the others.
-bool CommitLoop::held_too_long() {
+// Under steady cross-shard load some group may be open wherever a prefix ends. Then no new ones are
+// wanted until all that came so far is written: those that are open are completed meanwhile.
+void CommitLoop::watch_groups() {
   if (batches_.empty()) {
     held_since_ = Clock::time_point::max();
-    return false;
+    if (groups_held_) hold_groups(false);
+    return;
   }
   const Clock::time_point now = Clock::now();
   held_since_ = std::min(held_since_, now);
-  if (now < held_since_ + limits_.group_wait_max) return false;
-  held_since_ = Clock::time_point::max();
-  closed_ = batches_.size();
-  return true;
+  if (!groups_held_ && now >= held_since_ + limits_.group_wait_max) hold_groups(true);
+}
+
+void CommitLoop::hold_groups(bool hold) {
+  groups_held_ = hold;
+  for (Submitter& submitter : submitters_) {
+    if (submitter.listener.on_group_hold) submitter.listener.on_group_hold(hold);
+  }
 }
 
 Result<void, StoreError> CommitLoop::commit(std::size_t count) {

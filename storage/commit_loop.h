@@ -54,16 +54,18 @@ struct CommitLimits {
   std::uint64_t unsynced_bytes_max = 4 << 20;
   std::chrono::milliseconds unsynced_time_max{100};
   std::chrono::milliseconds idle_after{60'000};
-  std::chrono::milliseconds group_wait_max{10};  // how long open groups may hold back a commit
+  // How long open groups may hold back a commit before no new ones are to be begun.
+  std::chrono::milliseconds group_wait_max{10};
 };
 
 // Collects the batches of all submitters and commits them on a thread of its own. What arrives
 // during one write and sync makes up the next commit, so there is no delay to tune: a lone batch is
 // written at once, many share one sync.
 //
-// A commit is a prefix of the submitted batches in which every group is complete, unless groups
-// that overlap without end leave no such prefix for group_wait_max. Tickets become durable in
-// order; the first error of the target ends the life of the loop.
+// A commit is a prefix of the submitted batches in which every group is complete. Groups that
+// overlap without end would leave no such prefix: after group_wait_max submitters are asked to
+// begin no new ones until the batches that wait are written. Tickets become durable in order; the
+// first error of the target ends the life of the loop.
 class CommitLoop {
  public:
   explicit CommitLoop(CommitTarget& target, CommitLimits limits = {});
@@ -129,7 +131,8 @@ class CommitLoop {
   void take_inbox();
   void scan_groups(std::size_t first);
   std::size_t choose_commit() const;
-  bool held_too_long();
+  void watch_groups();
+  void hold_groups(bool hold);
   Result<void, StoreError> commit(std::size_t count);
   Result<void, StoreError> sync();
   Result<void, StoreError> copy();
@@ -166,6 +169,7 @@ class CommitLoop {
   std::unordered_map<GroupId, std::uint32_t> missing_parts_;  // of the incomplete groups
   // Since when the oldest batch waits for a group; max when none does.
   Clock::time_point held_since_ = Clock::time_point::max();
+  bool groups_held_ = false;
   std::uint64_t unsynced_bytes_ = 0;
   Clock::time_point unsynced_since_{};
   Clock::time_point active_at_{};  // last commit or upkeep

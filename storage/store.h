@@ -98,8 +98,8 @@ class StoreBatch {
   void put_record(std::string key, std::string value);
   void delete_record(std::string key);
   // This batch holds one of `parts` parts of `group`: none of them may become durable without the
-  // others. The store delays this batch, and all that come after it, until every part is submitted;
-  // only where groups overlap without end does it go on after some milliseconds (CommitLimits).
+  // others. The store delays this batch, and all that come after it, until every part is submitted.
+  // Where groups overlap without end it asks for a pause (StoreListener::on_group_hold).
   void join_group(GroupId group, std::uint32_t parts);
 
   // Somebody waits for this batch (a confirm, a declare-ok, a commit-ok): sync without delay.
@@ -207,6 +207,9 @@ struct StoreListener {
   std::function<void(Ticket durable)> on_durable;
   // No batch beyond the last durable one can be relied upon any more. Called once, nothing after.
   std::function<void(const StoreError&)> on_failure;
+  // Groups overlap so that none of them can be written without tearing another: until this is
+  // called with false no new group is to be begun. Parts of those begun are to be submitted.
+  std::function<void(bool hold)> on_group_hold{};
 };
 
 using SubmitterId = StrongId<struct SubmitterTag, std::uint32_t>;

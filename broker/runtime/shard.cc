@@ -28,6 +28,7 @@ Shard::Shard(Broker& broker, ShardIndex index, const Clock& clock, Store& store,
     post([this] { release_durable(); });
   };
   listener.on_failure = [this](const StoreError& error) { broker_.store_failed(error); };
+  listener.on_group_hold = [this](bool hold) { post([this, hold] { hold_groups(hold); }); };
   submitter_ = store.add_submitter(std::move(listener));
 }
 
@@ -97,6 +98,13 @@ void Shard::make_atomic(std::uint64_t shard_bits) {
            [&there = broker_.shard(to), group, parts] { there.batch_.join_group(group, parts); });
     }
   }
+}
+
+void Shard::hold_groups(bool hold) {
+  groups_held_ = hold;
+  if (hold) return;
+  for (Task& task : std::exchange(held_back_, {}))
+    task();
 }
 
 void Shard::when_durable(Ticket ticket, Task task) {

@@ -100,6 +100,15 @@ class Shard final : public QueueHost {
   // sync. Tasks run in the order of their tickets.
   void when_durable(Ticket ticket, Task task);
 
+  // Whether a change over several shards has to wait for when_groups_flow(): so many of them
+  // overlap that the store cannot write one whole without tearing another.
+  bool groups_are_held() const { return groups_held_; }
+
+  // Runs `task` in a turn of this shard in which new ones may be begun.
+  void when_groups_flow(Task task) { held_back_.push_back(std::move(task)); }
+
+  void hold_groups(bool hold);
+
   // More is submitted than the disk keeps up with: publishers are to wait (await_durable).
   bool store_is_behind() const { return undurable_bytes_ > kUndurableMaxBytes; }
 
@@ -184,6 +193,8 @@ class Shard final : public QueueHost {
   // Written by the store's thread, read by ours after the wake-up that follows it.
   std::atomic<Ticket> durable_reported_{0};
   std::deque<DurableWaiter> durable_waiters_;
+  bool groups_held_ = false;
+  std::vector<Task> held_back_;      // until groups flow again
   std::deque<Undurable> undurable_;  // submitted, by ticket
   std::uint64_t undurable_bytes_ = 0;
   std::vector<std::size_t> sent_octets_;  // by shard, since it was last asked

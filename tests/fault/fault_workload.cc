@@ -12,15 +12,10 @@ namespace {
 
 constexpr std::size_t kLanes = 10;
 constexpr std::size_t kLiveMax = 1500;
-constexpr std::chrono::milliseconds kGroupWaitMax{10};
 
 }  // namespace
 
 const Submission& FaultWorkload::next() {
-  if (closed_group_ != 0) {  // its last batch is submitted by now
-    groups_[closed_group_].is_strict = Clock::now() - open_since_ < kGroupWaitMax;
-    closed_group_ = 0;
-  }
   Submission& batch = history_.emplace_back();
   batch.number = ++number_;
   batch.submitter = static_cast<std::uint32_t>(below(kSubmitters));
@@ -69,7 +64,6 @@ void FaultWorkload::join_group(Submission& batch) {
   if (open_group_ == 0) {
     if (below(8) != 0) return;
     open_group_ = ++group_;
-    open_since_ = Clock::now();
     groups_[open_group_].parts = 2 + static_cast<std::uint32_t>(below(2));
   } else if (below(3) == 0) {
     return;
@@ -78,7 +72,7 @@ void FaultWorkload::join_group(Submission& batch) {
   batch.group = open_group_;
   batch.parts = group.parts;
   group.numbers.push_back(batch.number);
-  if (group.numbers.size() == group.parts) closed_group_ = std::exchange(open_group_, 0);
+  if (group.numbers.size() == group.parts) open_group_ = 0;
 }
 
 void FaultWorkload::add(Submission& batch, Step step) {
@@ -200,7 +194,6 @@ std::vector<std::string> FaultWorkload::judge(const Recovered& found,
   known_lanes_.clear();
   groups_.clear();
   open_group_ = 0;
-  closed_group_ = 0;
   std::ranges::fill(tickets_, 0);
   return wrong;
 }
@@ -208,7 +201,7 @@ std::vector<std::string> FaultWorkload::judge(const Recovered& found,
 std::vector<std::string> FaultWorkload::judge_groups(std::uint64_t last) const {
   std::vector<std::string> wrong;
   for (const auto& [id, group] : groups_) {
-    if (!group.is_strict || group.numbers.front() > last) continue;
+    if (group.numbers.front() > last) continue;
     if (group.numbers.size() == group.parts && group.numbers.back() <= last) continue;
     wrong.push_back(
         fmt::format("of group {} only some of the {} parts are there", id, group.parts));

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <map>
 #include <random>
@@ -42,12 +41,9 @@ class FaultWorkload {
   bool has_open_group() const { return open_group_ != 0; }
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   struct Group {
     std::vector<std::uint64_t> numbers;  // of its batches so far
     std::uint32_t parts = 0;
-    bool is_strict = false;  // could not be torn by CommitLimits::group_wait_max
   };
 
   void fill(Submission& batch);
@@ -75,8 +71,6 @@ class FaultWorkload {
   std::map<std::uint64_t, Group> groups_;  // since
   std::uint64_t group_ = 0;                // the last one
   std::uint64_t open_group_ = 0;           // 0: none
-  std::uint64_t closed_group_ = 0;         // likewise, complete since the last batch
-  Clock::time_point open_since_{};
 };
 
 }  // namespace harrier::test

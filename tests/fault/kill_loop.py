@@ -29,9 +29,8 @@ import harness
 import wire
 
 ROUND_SECONDS = (0.2, 2.0)
-ROUNDS_PER_TEAR = 50  # with several shards, where a tear is possible but has to be rare
 SHOWN_MAX = 50  # violations in full
-FIGURES = ('published', 'confirmed', 'commits', 'delivered', 'duplicates', 'settled for good', 'torn with several shards')
+FIGURES = ('published', 'confirmed', 'commits', 'delivered', 'duplicates', 'settled for good')
 FATAL = ('lost', 'resurrected', 'unknown', 'altered', 'order', 'unmarked', 'marked', 'torn', 'count', 'definitions', 'nacked',
          'protocol', 'silence')
 
@@ -99,7 +98,7 @@ class Run:
     def __init__(self, options):
         self.options = options
         self.random = random.Random(options.seed)
-        self.oracle = oracle.Oracle(options.seed, tears_allowed=options.shards > 1)
+        self.oracle = oracle.Oracle(options.seed)
         self.oracle.on_violation = self.show
         self.shown = 0
         self.broker = Broker(options.harrierd, options.shards, accept_data_loss=options.control == 'drop-log')
@@ -229,13 +228,6 @@ class Run:
         counts = self.oracle.counts - before
         return ', '.join(f'{counts[what]} {what}' for what in FIGURES[:5])
 
-    def tears_are_rare(self):
-        torn = len(self.oracle.torn_lives)
-        if torn <= 1 + self.options.rounds // ROUNDS_PER_TEAR:
-            return True
-        print(f'{torn} kills tore something: too many')
-        return False
-
     def report(self, rounds):
         counts = self.oracle.counts
         recoveries = sorted(self.broker.recoveries) or [0]
@@ -278,7 +270,7 @@ def main():
         print(f'FAILED: {type(error).__name__}: {error}\n{run.broker.log_tail()}', flush=True)
         good = False
     run.report(options.rounds)
-    good = good and not any(run.oracle.counts[what] for what in FATAL) and run.tears_are_rare()
+    good = good and not any(run.oracle.counts[what] for what in FATAL)
     if options.keep or not (good or options.control):
         kept = pathlib.Path(f'{run.broker.folder}.kept')
         if run.broker.process:

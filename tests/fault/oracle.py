@@ -15,11 +15,9 @@ HISTORIES_MAX = 50000  # of copies that are gone
 
 
 class Oracle:
-    def __init__(self, seed, tears_allowed):
+    def __init__(self, seed):
         self.random = random.Random(seed)
         self.pool = random.Random(seed ^ 0x5eed).randbytes(BODY_MAX + SHIFTS)
-        self.tears_allowed = tears_allowed
-        self.torn_lives = set()
         self.life = 0
         self.clock = 0             # counts what happened, to compare which came first
         self.crash_clock = 0
@@ -288,12 +286,7 @@ class Oracle:
         group.missing = group.missing or missing
         if group.happened and group.missing and not known:
             text = f'{group.what} of life {group.life}: {group.happened}, but {group.missing}'
-            if self.tears_allowed:
-                self.counts['torn with several shards'] += 1
-                self.torn_lives.add(group.life)
-                self.on_violation(f'(allowed with several shards) I7 torn: {text}')
-            else:
-                self.violated('I7', 'torn', text)
+            self.violated('I7', 'torn', text)
 
     def released(self, copy, channel, after=0):
         """`channel` no longer holds it: it is ready again, and a purge sent since `after` may have taken it."""

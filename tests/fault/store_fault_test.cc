@@ -108,7 +108,8 @@ TEST_SUITE("store on a disk with errors") {
   }
 
   TEST_CASE("a store that cannot be read does not open, and opens when it can") {
-    for (const std::string& file : std::vector<std::string>{".log", "MANIFEST", ".sst", "CURRENT"}) {
+    for (const std::string& file :
+         std::vector<std::string>{".log", "MANIFEST", ".sst", "CURRENT"}) {
       CAPTURE(file);
       FaultRun run(3);
       open(run);

@@ -101,12 +101,37 @@ std::uint64_t next_confirm(Channel& channel) {
   return channel.confirms() ? channel.confirms()->next() : 0;
 }
 
-void deliver_to(Channel& channel, const MessageRef& message,
-                const std::vector<QueueHandle*>& queues) {
+bool is_spread(const std::vector<QueueHandle*>& queues, ShardIndex here) {
+  return std::any_of(queues.begin(), queues.end(),
+                     [here](const QueueHandle* queue) { return queue->home() != here; });
+}
+
+void deliver_now(Channel& channel, const MessageRef& message,
+                 const std::vector<QueueHandle*>& queues) {
   const Spread where = spread(channel, message, queues, next_confirm(channel));
   channel.shard().make_atomic(where.durable_on);
   if (channel.confirms()) confirm(channel, where);
   hold_back(channel, where);
+}
+
+void deliver_to(Channel& channel, const MessageRef& message,
+                const std::vector<QueueHandle*>& queues) {
+  Shard& here = channel.shard();
+  if (!here.groups_are_held() || !message->persistent() || !is_spread(queues, here.index())) {
+    return deliver_now(channel, message, queues);
+  }
+  channel.pause();
+  std::vector<QueueRef> kept;
+  for (QueueHandle* queue : queues)
+    kept.emplace_back(queue);
+  here.when_groups_flow([&channel, message, kept = std::move(kept)] {
+    std::vector<QueueHandle*> left;
+    for (const QueueRef& queue : kept) {
+      if (!queue->deleted()) left.push_back(queue.get());
+    }
+    deliver_now(channel, message, left);
+    channel.resume({}, BasicPublish::kId);
+  });
 }
 
 // basic.publish/immediate, which RabbitMQ refuses: only queues with a consumer ready to take the

@@ -64,21 +64,8 @@ void await_durable(Channel& channel, ShardIndex home) {
   });
 }
 
-}  // namespace
-
-Outcome on(Channel& channel, const TxSelect&) {
-  if (channel.confirms()) {
-    return fail(
-        ProtocolError{ReplyCode::precondition_failed, "cannot switch from confirm to tx mode"});
-  }
-  if (!channel.transaction()) channel.transaction() = std::make_unique<Transaction>();
-  channel.send(TxSelectOk{});
-  return {};
-}
-
-Outcome on(Channel& channel, const TxCommit&) {
-  if (auto open = require_transaction(channel); !open) return open;
-  channel.pause();
+// The channel is paused. Resumes it with commit-ok once everything is durable.
+void commit(Channel& channel) {
   Transaction& transaction = *channel.transaction();
   const Transaction held{std::move(transaction.publishes), std::move(transaction.settles), 0, {}};
   transaction.publishes.clear();
@@ -102,6 +89,28 @@ Outcome on(Channel& channel, const TxCommit&) {
   } else {
     channel.shard().when_durable(channel.shard().turn_ticket(),
                                  [&channel] { channel.share_done(Channel::kCommitShare); });
+  }
+}
+
+}  // namespace
+
+Outcome on(Channel& channel, const TxSelect&) {
+  if (channel.confirms()) {
+    return fail(
+        ProtocolError{ReplyCode::precondition_failed, "cannot switch from confirm to tx mode"});
+  }
+  if (!channel.transaction()) channel.transaction() = std::make_unique<Transaction>();
+  channel.send(TxSelectOk{});
+  return {};
+}
+
+Outcome on(Channel& channel, const TxCommit&) {
+  if (auto open = require_transaction(channel); !open) return open;
+  channel.pause();
+  if (channel.shard().groups_are_held()) {
+    channel.shard().when_groups_flow([&channel] { commit(channel); });
+  } else {
+    commit(channel);
   }
   return {};
 }

@@ -167,7 +167,8 @@ class Client final : public Transport {
     start_ok.response = std::string_view("\0guest\0guest", 12);
     start_ok.locale = "en_US";
     FieldTable capabilities;
-    if (capability == Capability::blocked) capabilities.set("connection.blocked", Value::boolean(true));
+    if (capability == Capability::blocked)
+      capabilities.set("connection.blocked", Value::boolean(true));
     FieldTable properties;
     properties.set("capabilities", Value::table(capabilities));
     Buffer encoded;

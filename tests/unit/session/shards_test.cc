@@ -239,6 +239,36 @@ TEST_SUITE("Several shards: transactions") {
     CHECK(stored == Names{"to"});
   }
 
+  TEST_CASE("changes over several shards wait while the store holds them, all others go on") {
+    Node node(2);
+    const auto client = Client::logged_in(node);
+    const auto other = Client::logged_in(node);
+    const Names names = fan_out(node, *client);
+    const auto hold = [&](bool on) {
+      for (ShardIndex index : Shards{0, 1}) {
+        node.shard(index).begin_turn();
+        node.shard(index).hold_groups(on);
+        node.shard(index).end_turn();
+      }
+      node.run();
+    };
+    hold(true);
+    publish_fanout(*client, "all", true);
+    CHECK(client->connection->paused());
+    CHECK(node.queue(names[0]).ready_count() == 0);
+    other->publish(names[0], "alone", true);
+    CHECK(node.queue(names[0]).ready_count() == 1);
+    other->call<TxSelectOk>(1, TxSelect{});
+    other->publish(names[1], "committed", true);
+    other->send(1, TxCommit{});
+    CHECK(other->take_names().empty());
+    hold(false);
+    CHECK_FALSE(client->connection->paused());
+    CHECK(node.queue(names[0]).ready_count() == 2);
+    CHECK(node.queue(names[1]).ready_count() == 2);
+    CHECK(other->take_names() == Names{"tx.commit-ok"});
+  }
+
   TEST_CASE("a commit of acks alone is answered when they are durable, wherever the queue lives") {
     for (const ShardIndex at : Shards{0, 1}) {
       CAPTURE(at);
