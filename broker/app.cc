@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "broker/auth/internal_store.h"
 #include "broker/runtime/system_resources.h"
+#include "storage/disk_space.h"
 #include "storage/rocks_store.h"
 
 namespace harrier {
@@ -100,8 +101,9 @@ void App::watch_resources() {
   constexpr std::uint64_t kTightPart = 4;
   const std::uint64_t available = memory_available_to_us();
   const std::string& data_dir = config_.store.data_dir;
+  const auto space = disk_space(data_dir);
   const ResourceLimits limits =
-      resolve(config_.runtime.resources, available, disk_space(data_dir).total_bytes);
+      resolve(config_.runtime.resources, available, space ? space->total_bytes : 0);
   const std::uint64_t queues = config_.runtime.queue_memory_bytes / broker_->shard_count();
   kLog.info("publishers are blocked above {} MB of memory (of {} MB) and below {} MB of free disk",
             limits.memory_bytes / kMB, available / kMB, limits.disk_free_bytes / kMB);
@@ -114,7 +116,8 @@ void App::watch_resources() {
       });
     }
   };
-  watcher_ = std::make_unique<ResourceWatcher>(limits, data_dir, on_change);
+  watcher_ = std::make_unique<ResourceWatcher>(
+      limits, data_dir, [this] { return broker_->store_is_full(); }, on_change);
 }
 
 void App::on_every_shard(const std::function<void(ShardServer&)>& task) {

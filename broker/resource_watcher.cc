@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "broker/runtime/system_resources.h"
+#include "storage/disk_space.h"
 
 namespace harrier {
 namespace {
@@ -14,8 +15,11 @@ constexpr std::chrono::seconds kGiveBackPause{2};
 }  // namespace
 
 ResourceWatcher::ResourceWatcher(const ResourceLimits& limits, std::string data_dir,
-                                 OnChange on_change)
-    : monitor_(limits), data_dir_(std::move(data_dir)), on_change_(std::move(on_change)) {
+                                 std::function<bool()> store_is_full, OnChange on_change)
+    : monitor_(limits),
+      data_dir_(std::move(data_dir)),
+      store_is_full_(std::move(store_is_full)),
+      on_change_(std::move(on_change)) {
   monitor_.update(measure());
   on_change_(monitor_.alarms(), monitor_.memory_is_tight());
   thread_ = std::thread([this] { run(); });
@@ -54,7 +58,9 @@ ResourceUse ResourceWatcher::measure() {
     give_back_freed_memory();
     use.memory_bytes = memory_used_by_us();
   }
-  use.disk_free_bytes = disk_space(data_dir_).free_bytes;
+  const auto space = disk_space(data_dir_);
+  use.disk_free_bytes = space ? space->free_bytes : UINT64_MAX;
+  use.store_is_full = store_is_full_();
   return use;
 }
 

@@ -19,7 +19,9 @@ class ResourceWatcher {
   // Called on the watcher's thread when something changed, and once at the start.
   using OnChange = std::function<void(const Alarms& alarms, bool memory_is_tight)>;
 
-  ResourceWatcher(const ResourceLimits& limits, std::string data_dir, OnChange on_change);
+  // `store_is_full` tells whether the store was refused space; called on the watcher's thread.
+  ResourceWatcher(const ResourceLimits& limits, std::string data_dir,
+                  std::function<bool()> store_is_full, OnChange on_change);
   ~ResourceWatcher();
   ResourceWatcher(const ResourceWatcher&) = delete;
   ResourceWatcher& operator=(const ResourceWatcher&) = delete;
@@ -31,6 +33,7 @@ class ResourceWatcher {
 
   ResourceMonitor monitor_;
   const std::string data_dir_;
+  const std::function<bool()> store_is_full_;
   const OnChange on_change_;
   std::mutex mutex_;
   std::condition_variable ended_;

@@ -18,6 +18,10 @@ constexpr std::size_t kSpareOperationsMax = 16384;  // memory of larger batches 
 
 }  // namespace
 
+Result<void, StoreError> CommitTarget::heal() {
+  return fail(StoreError{StoreError::Kind::io, "the disk was full"});
+}
+
 CommitLoop::CommitLoop(CommitTarget& target, CommitLimits limits)
     : target_(target), limits_(limits) {}
 
@@ -127,14 +131,18 @@ void CommitLoop::run() {
       if (done) read_pages_of_other_lanes();
     } else if (wake == Wake::sync_due) {
       done = sync();
+      if (!done) done = heal(done.error());
     } else if (wake == Wake::idle) {
       active_at_ = Clock::now();
       done = target_.tidy(true);
+      if (!done) done = heal(done.error());
     } else if (wake == Wake::copy) {
       done = copy();
+      if (!done) done = heal(done.error());
     } else {
       done = finish();
     }
+    if (!done && is_abandoned()) return;
     if (!done) give_up(done.error());
     if (!done || wake == Wake::drain) return;
   }
@@ -224,30 +232,29 @@ void CommitLoop::hold_groups(bool hold) {
 }
 
 Result<void, StoreError> CommitLoop::commit(std::size_t count) {
-  const std::span<StoreBatch> taken(batches_.data(), count);
+  take(count);
+  auto done = write(std::span(unsynced_).last(count));
+  return done ? done : heal(done.error());
+}
+
+Result<void, StoreError> CommitLoop::write(std::span<StoreBatch> taken) {
   const bool sync_wanted =
       std::any_of(taken.begin(), taken.end(), [](const StoreBatch& b) { return b.sync_wanted(); });
   active_at_ = Clock::now();
   const auto written = target_.write(taken);
   if (!written) return fail(written.error());
-  for (std::size_t i = 0; i < count; ++i) {
-    submitters_[origins_[i].submitter.value].written = origins_[i].ticket;
-  }
-  written_ += count;
   read_pages();  // they need no sync
   if (unsynced_bytes_ == 0) unsynced_since_ = active_at_;
   unsynced_bytes_ = *written;
-
-  Result<void, StoreError> done;
   if (unsynced_bytes_ == 0) {
     announce();
-    done = target_.tidy(false);
-  } else if (sync_wanted || unsynced_bytes_ >= limits_.unsynced_bytes_max ||
-             active_at_ >= unsynced_since_ + limits_.unsynced_time_max) {
-    done = sync();
+    return target_.tidy(false);
   }
-  recycle(count);
-  return done;
+  if (sync_wanted || unsynced_bytes_ >= limits_.unsynced_bytes_max ||
+      active_at_ >= unsynced_since_ + limits_.unsynced_time_max) {
+    return sync();
+  }
+  return {};
 }
 
 Result<void, StoreError> CommitLoop::sync() {
@@ -276,6 +283,59 @@ Result<void, StoreError> CommitLoop::copy() {
   return outcome;
 }
 
+// Waits for space and goes on as if nothing had happened. Returns every other error as it is, and
+// that the disk is full when the loop is to end meanwhile.
+Result<void, StoreError> CommitLoop::heal(StoreError error) {
+  if (error.kind != StoreError::Kind::no_space) return fail(std::move(error));
+  kLog.error("the disk is full, nothing is confirmed until there is space: {}", error.detail);
+  tell_space(true);
+  for (Ending ending = Ending::none; ending == Ending::none;) {
+    ending = await_space();
+    if (ending == Ending::abandon) break;
+    auto healed = target_.heal();
+    if (healed) healed = write_again();
+    if (healed) {
+      kLog.warning("the disk has space again, the store goes on");
+      tell_space(false);
+      return {};
+    }
+    error = healed.error();
+    if (error.kind != StoreError::Kind::no_space) break;
+  }
+  return fail(std::move(error));
+}
+
+// One commit for all: part of it may be there already, and must not be undone by half.
+Result<void, StoreError> CommitLoop::write_again() {
+  if (!unsynced_.empty()) {
+    const auto written = target_.write(unsynced_);
+    if (!written) return fail(written.error());
+  }
+  if (auto synced = target_.sync(); !synced) return synced;
+  unsynced_bytes_ = 0;
+  announce();
+  read_pages();
+  return {};
+}
+
+// Until the next attempt, or the end of the loop.
+CommitLoop::Ending CommitLoop::await_space() {
+  std::unique_lock lock(mutex_);
+  arrived_.wait_for(lock, limits_.heal_pause, [this] { return ending_ != Ending::none; });
+  return ending_;
+}
+
+void CommitLoop::tell_space(bool is_full) {
+  for (Submitter& submitter : submitters_) {
+    if (submitter.listener.on_space) submitter.listener.on_space(is_full);
+  }
+}
+
+bool CommitLoop::is_abandoned() {
+  const std::lock_guard lock(mutex_);
+  return ending_ == Ending::abandon;
+}
+
 Result<void, StoreError> CommitLoop::finish() {
   target_.end_reads();
   if (!batches_.empty()) {
@@ -285,12 +345,15 @@ Result<void, StoreError> CommitLoop::finish() {
     if (auto written = commit(batches_.size()); !written) return written;
   }
   if (unsynced_bytes_ > 0) {
-    if (auto synced = sync(); !synced) return synced;
+    if (auto synced = sync(); !synced) {
+      if (auto healed = heal(synced.error()); !healed) return healed;
+    }
   }
   return target_.close();
 }
 
 void CommitLoop::announce() {
+  recycle();
   for (Submitter& submitter : submitters_) {
     if (submitter.announced == submitter.written) continue;
     submitter.announced = submitter.written;
@@ -337,25 +400,37 @@ void CommitLoop::give_up(const StoreError& error) {
     request.done(fail(error));
   batches_.clear();
   reads_.clear();
+  unsynced_.clear();
   for (Submitter& submitter : submitters_) {
     if (submitter.listener.on_failure) submitter.listener.on_failure(error);
   }
 }
 
-// Drops the first `count` batches; their memory goes back to the submitters.
-void CommitLoop::recycle(std::size_t count) {
-  const auto end = batches_.begin() + static_cast<std::ptrdiff_t>(count);
-  for (auto used = batches_.begin(); used != end; ++used)
-    used->clear();
+// Moves the first `count` batches to the unsynced ones.
+void CommitLoop::take(std::size_t count) {
+  const auto end = static_cast<std::ptrdiff_t>(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    submitters_[origins_[i].submitter.value].written = origins_[i].ticket;
+  }
+  std::move(batches_.begin(), batches_.begin() + end, std::back_inserter(unsynced_));
+  batches_.erase(batches_.begin(), batches_.begin() + end);
+  origins_.erase(origins_.begin(), origins_.begin() + end);
+  closed_ -= count;
+  written_ += count;  // or will be, before anything else is done
+}
+
+// Drops what is synced; its memory goes back to the submitters.
+void CommitLoop::recycle() {
+  for (StoreBatch& used : unsynced_)
+    used.clear();
   {
     const std::lock_guard lock(mutex_);
-    for (auto used = batches_.begin(); used != end && spare_.size() < kSpareMax; ++used) {
+    for (auto used = unsynced_.begin(); used != unsynced_.end() && spare_.size() < kSpareMax;
+         ++used) {
       if (used->operations().capacity() <= kSpareOperationsMax) spare_.push_back(std::move(*used));
     }
   }
-  batches_.erase(batches_.begin(), end);
-  origins_.erase(origins_.begin(), origins_.begin() + static_cast<std::ptrdiff_t>(count));
-  closed_ -= count;
+  unsynced_.clear();
 }
 
 }  // namespace harrier

@@ -17,7 +17,8 @@
 namespace harrier {
 
 // Where the commit loop puts batches: the RocksDB writer, a fake in tests. Used by one thread at a
-// time. After an error nothing is called any more but end_reads() and the destructor.
+// time. After an error nothing is called any more but end_reads(), the destructor, and heal() if it
+// was no_space.
 class CommitTarget {
  public:
   virtual ~CommitTarget() = default;
@@ -46,6 +47,12 @@ class CommitTarget {
   // like any other, the inner one concerns the copy alone.
   using CopyResult = Result<Result<void, StoreError>, StoreError>;
   virtual CopyResult copy_to(const std::string& directory) = 0;
+
+  // After a no_space error of any of these calls or of this one: begins anew with what the disk
+  // has. That is everything up to the last sync and maybe more. The caller then writes again what
+  // came after that sync, as one commit; what is already there is left as it is. A target that
+  // cannot begin anew leaves this as it is: then a full disk is an error like any other.
+  virtual Result<void, StoreError> heal();
 };
 
 struct CommitLimits {
@@ -56,6 +63,7 @@ struct CommitLimits {
   std::chrono::milliseconds idle_after{60'000};
   // How long open groups may hold back a commit before no new ones are to be begun.
   std::chrono::milliseconds group_wait_max{10};
+  std::chrono::milliseconds heal_pause{250};  // between attempts to go on after a full disk
 };
 
 // Collects the batches of all submitters and commits them on a thread of its own. What arrives
@@ -65,7 +73,8 @@ struct CommitLimits {
 // A commit is a prefix of the submitted batches in which every group is complete. Groups that
 // overlap without end would leave no such prefix: after group_wait_max submitters are asked to
 // begin no new ones until the batches that wait are written. Tickets become durable in order; the
-// first error of the target ends the life of the loop.
+// first error of the target ends the life of the loop, unless the disk is full: then the loop waits
+// for space and writes again what is not synced.
 class CommitLoop {
  public:
   explicit CommitLoop(CommitTarget& target, CommitLimits limits = {});
@@ -134,14 +143,21 @@ class CommitLoop {
   void watch_groups();
   void hold_groups(bool hold);
   Result<void, StoreError> commit(std::size_t count);
+  Result<void, StoreError> write(std::span<StoreBatch> taken);
   Result<void, StoreError> sync();
   Result<void, StoreError> copy();
+  Result<void, StoreError> heal(StoreError error);
+  Result<void, StoreError> write_again();
+  Ending await_space();
+  bool is_abandoned();
+  void tell_space(bool is_full);
   Result<void, StoreError> finish();
   void announce();
   void read_pages();
   void read_pages_of_other_lanes();
   void give_up(const StoreError& error);
-  void recycle(std::size_t count);
+  void take(std::size_t count);
+  void recycle();
   Clock::time_point wake_at() const;
 
   CommitTarget& target_;
@@ -163,9 +179,10 @@ class CommitLoop {
   // Of the committer thread.
   std::vector<StoreBatch> batches_;  // taken from the inbox, not yet written
   std::vector<Origin> origins_;
-  std::uint64_t written_ = 0;      // batches, ever
-  std::deque<PendingRead> reads_;  // wait for batches that are not yet written
-  std::size_t closed_ = 0;         // batches in the longest prefix with complete groups
+  std::vector<StoreBatch> unsynced_;  // those of commits that are written, or being written
+  std::uint64_t written_ = 0;         // batches, ever
+  std::deque<PendingRead> reads_;     // wait for batches that are not yet written
+  std::size_t closed_ = 0;            // batches in the longest prefix with complete groups
   std::unordered_map<GroupId, std::uint32_t> missing_parts_;  // of the incomplete groups
   // Since when the oldest batch waits for a group; max when none does.
   Clock::time_point held_since_ = Clock::time_point::max();

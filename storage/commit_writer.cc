@@ -49,7 +49,7 @@ CommitWriter::CommitWriter(Database& database, FloorFilter& filter, RecoveredSto
       batch_(std::make_unique<rocksdb::WriteBatch>()),
       block_(recovered.run),
       epoch_began_(now()),
-      reader_(columns_, run_),
+      reader_(columns_, recovered.first_run),
       garbage_(columns_, limits.garbage) {
   // The log that was just replayed fills the memtables too.
   for (rocksdb::ColumnFamilyHandle* column : {columns_.msg, columns_.sh, columns_.ack}) {
@@ -80,6 +80,12 @@ Result<void, StoreError> CommitWriter::keep_lanes(std::span<const LaneId> live) 
   return write_batch();
 }
 
+void CommitWriter::expect_repeats(const std::unordered_map<LaneId, Epoch>& dropped) {
+  for (const auto& [lane, epoch] : dropped)
+    lanes_.drop(lane, epoch);
+  repeats_ = true;
+}
+
 Result<std::uint64_t, StoreError> CommitWriter::write(std::span<StoreBatch> batches) {
   if (auto room = make_room(batches); !room) return fail(room.error());
   ++commit_;
@@ -92,6 +98,7 @@ Result<std::uint64_t, StoreError> CommitWriter::write(std::span<StoreBatch> batc
   count_bodies();
   for (std::size_t i = 0; i < works_used_; ++i)
     pack(works_[i]);
+  repeats_ = false;
   if (!must_write_ && acks_.bytes() < kWaitingAcksMax) return unsynced_bytes_;
   put_acks();
   snapshot_lanes(snapshots_per_commit_);
@@ -151,6 +158,7 @@ void CommitWriter::record(const StoreBatch& batch, const StoreBatch::Operation& 
 void CommitWriter::record_put(const StoreBatch& batch, const StoreBatch::Operation& operation) {
   LaneWork* work = work_on(operation.lane);
   if (work == nullptr) return;
+  if (repeats_ && operation.seq < work->next_put) return;
   HARRIER_CHECK(operation.seq >= work->next_put);
   // The skipped sequences will never be put; were they left open, the floor would stop there.
   if (operation.seq > work->next_put) work->settled.push_back({work->next_put, operation.seq});
@@ -165,8 +173,9 @@ void CommitWriter::record_put(const StoreBatch& batch, const StoreBatch::Operati
 void CommitWriter::record_settle(const StoreBatch::Operation& operation) {
   LaneWork* work = work_on(operation.lane);
   if (work == nullptr) return;
-  take_off(*work, operation.tally);
   const SequenceRange range{operation.seq, operation.end};
+  if (repeats_ && work->lane->settled.covers(range)) return;
+  take_off(*work, operation.tally);
   auto put = std::lower_bound(work->puts.begin(), work->puts.end(), range.begin,
                               [](const Put& entry, Sequence seq) { return entry.seq < seq; });
   std::uint64_t vanished = 0;
@@ -337,10 +346,13 @@ Result<void, StoreError> CommitWriter::write_batch() {
 Result<void, StoreError> CommitWriter::sync() {
   if (unsynced_bytes_ == 0) return {};
   const rocksdb::Status synced = columns_.db->SyncWAL();
-  if (!synced.ok()) return fail(store_error(synced, "syncing the log"));
-  if (watch_.failed.load(std::memory_order_relaxed)) {
-    return fail(StoreError{StoreError::Kind::io, "the database failed in the background"});
+  if (!synced.ok()) {
+    // Whatever the reason is, the system may have forgotten what it could not write.
+    StoreError error = store_error(synced, "syncing the log");
+    error.kind = StoreError::Kind::io;
+    return fail(std::move(error));
   }
+  if (auto state = watch_.state(); !state) return state;
   unsynced_bytes_ = 0;
   synced_commit_ = written_commits_;
   return {};
@@ -379,9 +391,7 @@ void CommitWriter::publish_floors() {
 // can be seen.
 Result<void, StoreError> CommitWriter::await_flushes() {
   for (bool told = false; most_sealed_memtables() > kSealedMemtablesMax;) {
-    if (watch_.failed.load(std::memory_order_relaxed)) {
-      return fail(StoreError{StoreError::Kind::io, "a memtable cannot be flushed"});
-    }
+    if (auto state = watch_.state(); !state) return state;
     if (!std::exchange(told, true)) kLog.debug("commits wait for the disk to take memtables");
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
@@ -453,6 +463,10 @@ void CommitWriter::read(const PageRequest& request, Store::PageReader done) {
 
 void CommitWriter::end_reads() {
   reader_.stop();
+}
+
+std::deque<PendingPage> CommitWriter::take_unread() {
+  return reader_.take_unread();
 }
 
 // The epoch ends first, so that the copy consists of table files and needs no log.

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "storage/block.h"
@@ -54,9 +55,17 @@ class CommitWriter final : public CommitTarget {
   Result<void, StoreError> close() override;
   void read(const PageRequest& request, Store::PageReader done) override;
   void end_reads() override;
+  // Ends the reads and returns those that were not begun.
+  std::deque<PendingPage> take_unread();
   CopyResult copy_to(const std::string& directory) override;
 
-  // To be looked at only before the first write.
+  // Goes on for a writer that found the disk full. The next write may repeat puts and settles that
+  // were recovered: those are ignored. `dropped`: lanes it knew as dropped. Before the first write.
+  void expect_repeats(const std::unordered_map<LaneId, Epoch>& dropped);
+
+  Epoch epoch() const { return epoch_; }
+
+  // To be looked at only before the first write, or after the last.
   const LaneStates& lanes() const { return lanes_; }
 
   // Drops all other lanes. Before the first write.
@@ -124,6 +133,7 @@ class CommitWriter final : public CommitTarget {
   std::vector<LaneWork> works_;  // the first works_used_ count; the rest keep their memory
   std::size_t works_used_ = 0;
   LaneWork* last_work_ = nullptr;
+  bool repeats_ = false;
   bool must_write_ = false;  // there is more than entries that vanished
   std::unique_ptr<rocksdb::WriteBatch> batch_;
   BlockBuilder block_;

@@ -61,9 +61,8 @@ class Listener final : public rocksdb::EventListener {
   void OnBackgroundError(rocksdb::BackgroundErrorReason /*reason*/,
                          rocksdb::Status* status) override {
     kLog.error("the database failed in the background: {}", status->ToString());
-    if (status->severity() >= rocksdb::Status::Severity::kHardError) {
-      watch_->failed.store(true, std::memory_order_relaxed);
-    }
+    if (status->severity() < rocksdb::Status::Severity::kHardError) return;
+    (status->IsNoSpace() ? watch_->full : watch_->failed).store(true, std::memory_order_relaxed);
   }
 
   void OnMemTableSealed(const rocksdb::MemTableInfo& info) override {
@@ -193,6 +192,17 @@ Result<void, StoreError> sync_logs(rocksdb::FileSystem& files, const std::string
 
 }  // namespace
 
+Result<void, StoreError> DatabaseWatch::state() const {
+  if (failed.load(std::memory_order_relaxed)) {
+    return fail(StoreError{StoreError::Kind::io, "the database failed in the background"});
+  }
+  if (full.load(std::memory_order_relaxed)) {
+    return fail(
+        StoreError{StoreError::Kind::no_space, "the disk was full while memtables were flushed"});
+  }
+  return {};
+}
+
 Database::Database() : watch_(std::make_shared<DatabaseWatch>()) {}
 
 Database::~Database() {
@@ -251,7 +261,10 @@ StoreError store_error(const rocksdb::Status& status, std::string_view doing) {
   using Kind = StoreError::Kind;
   Kind kind = Kind::io;
   if (status.IsCorruption()) kind = Kind::corruption;
-  if (status.IsNoSpace()) kind = Kind::no_space;
+  if (status.IsNoSpace()) {
+    return {Kind::no_space,
+            fmt::format("{}: the disk is full, make room on it ({})", doing, status.ToString())};
+  }
   return {kind, fmt::format("{}: {}", doing, status.ToString())};
 }
 

@@ -27,9 +27,14 @@ inline constexpr std::uint64_t kSealedMemtablesMax = 2;
 
 // What the committer thread and RocksDB's threads tell each other.
 struct DatabaseWatch {
+  // What happened in the background, if anything did.
+  Result<void, StoreError> state() const;
+
   // Stored by RocksDB's threads when a flush or compaction failed for good, loaded by the
   // committer.
   std::atomic<bool> failed{false};
+  // Likewise, when the reason was a full disk: the database has to be opened anew.
+  std::atomic<bool> full{false};
   // Stored by the committer around its demand to seal memtables, loaded by RocksDB's threads to
   // tell such a seal from one of RocksDB's own.
   std::atomic<bool> sealing{false};

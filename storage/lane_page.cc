@@ -26,8 +26,12 @@ rocksdb::Slice slice(ByteView octets) {
 // The way through one page, from epoch to epoch.
 class PageWalk {
  public:
-  PageWalk(const Columns& columns, std::uint64_t run, const PagePlan& plan)
-      : columns_(columns), run_(run), plan_(plan), bodies_(columns), at_(plan.request.from) {}
+  PageWalk(const Columns& columns, std::uint64_t first_run, const PagePlan& plan)
+      : columns_(columns),
+        first_run_(first_run),
+        plan_(plan),
+        bodies_(columns),
+        at_(plan.request.from) {}
 
   LanePage page() {
     for (auto epoch = plan_.epochs.begin(); epoch != plan_.epochs.end() && goes_on(); ++epoch) {
@@ -79,7 +83,7 @@ class PageWalk {
   void read_entry(const BlockKey& key, const BlockEntry& entry, std::uint64_t run) {
     if (entry.seq < at_) return;
     at_ = entry.seq;
-    const bool is_forgotten = !entry.parts.persistent && run != run_;
+    const bool is_forgotten = !entry.parts.persistent && run < first_run_;
     if (is_forgotten || skip_settled() || !goes_on()) return;
     if (!page_.entries.empty() && bytes_ >= plan_.request.bytes_max) {
       full_ = true;
@@ -137,7 +141,7 @@ class PageWalk {
   }
 
   const Columns& columns_;
-  const std::uint64_t run_;
+  const std::uint64_t first_run_;
   const PagePlan& plan_;
   BodyReader bodies_;
   LanePage page_;
@@ -170,8 +174,8 @@ PagePlan plan_page(const LaneState* lane, const PageRequest& request) {
   return plan;
 }
 
-LanePage read_page(const Columns& columns, std::uint64_t run, const PagePlan& plan) {
-  return PageWalk(columns, run, plan).page();
+LanePage read_page(const Columns& columns, std::uint64_t first_run, const PagePlan& plan) {
+  return PageWalk(columns, first_run, plan).page();
 }
 
 }  // namespace harrier

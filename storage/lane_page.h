@@ -23,8 +23,8 @@ struct PagePlan {
 PagePlan plan_page(const LaneState* lane, const PageRequest& request);
 
 // Reads the blocks that `plan` names. One seek for each of its epochs, none to any other; blocks
-// that were deleted since the plan was made held nothing unsettled. `run` is that of the store now:
-// transient entries of an earlier one are left out. Thread safe.
-LanePage read_page(const Columns& columns, std::uint64_t run, const PagePlan& plan);
+// that were deleted since the plan was made held nothing unsettled. Transient
+// entries of runs before `first_run` are left out. Thread safe.
+LanePage read_page(const Columns& columns, std::uint64_t first_run, const PagePlan& plan);
 
 }  // namespace harrier

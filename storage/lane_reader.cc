@@ -4,7 +4,8 @@
 
 namespace harrier {
 
-LaneReader::LaneReader(const Columns& columns, std::uint64_t run) : columns_(columns), run_(run) {}
+LaneReader::LaneReader(const Columns& columns, std::uint64_t first_run)
+    : columns_(columns), first_run_(first_run) {}
 
 LaneReader::~LaneReader() {
   stop();
@@ -21,13 +22,21 @@ void LaneReader::read(PagePlan plan, Store::PageReader done) {
 }
 
 void LaneReader::stop() {
+  take_unread();
+}
+
+std::deque<PendingPage> LaneReader::take_unread() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   arrived_.notify_one();
   if (thread_.joinable()) thread_.join();
+  std::deque<PendingPage> unread;
+  for (Job& job : jobs_)
+    unread.push_back({job.plan.request, std::move(job.done)});
   jobs_.clear();
+  return unread;
 }
 
 void LaneReader::run() {
@@ -40,7 +49,7 @@ void LaneReader::run() {
       job = std::move(jobs_.front());
       jobs_.pop_front();
     }
-    LanePage page = read_page(columns_, run_, job.plan);
+    LanePage page = read_page(columns_, first_run_, job.plan);
     job.done(std::move(page));
   }
 }

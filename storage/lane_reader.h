@@ -12,12 +12,18 @@
 
 namespace harrier {
 
+// A page somebody waits for.
+struct PendingPage {
+  PageRequest request;
+  Store::PageReader done;
+};
+
 // Reads pages, one after the other, on a thread of its own, so that the disk is waited for neither
 // by a shard nor by commits. The thread starts with the first page.
 class LaneReader {
  public:
-  // `run` as for read_page().
-  LaneReader(const Columns& columns, std::uint64_t run);
+  // `first_run` as for read_page().
+  LaneReader(const Columns& columns, std::uint64_t first_run);
   ~LaneReader();
   LaneReader(const LaneReader&) = delete;
   LaneReader& operator=(const LaneReader&) = delete;
@@ -28,6 +34,9 @@ class LaneReader {
   // Ends the thread after the page at hand. Reads that wait are dropped, later ones ignored.
   void stop();
 
+  // As stop(), and returns the reads that wait.
+  std::deque<PendingPage> take_unread();
+
  private:
   struct Job {
     PagePlan plan;
@@ -37,7 +46,7 @@ class LaneReader {
   void run();
 
   const Columns columns_;
-  const std::uint64_t run_;
+  const std::uint64_t first_run_;
 
   std::mutex mutex_;  // the members up to the thread
   std::condition_variable arrived_;

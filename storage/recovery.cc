@@ -64,6 +64,7 @@ Result<void, StoreError> begin_run(const Columns& columns, RecoveredStore& store
   const auto clean_run = read_note(columns, kCleanStopKey);
   if (!clean_run) return fail(clean_run.error());
   store.run = last_run->value_or(0) + 1;
+  store.first_run = store.run;
   store.clean = !*last_run || *clean_run == *last_run;
 
   rocksdb::WriteBatch batch;

@@ -17,7 +17,10 @@ struct RecoveredStore {
   Epoch epoch = 1;        // above all that occur in the database
   Epoch checkpoint = 0;   // everything settled before it is in the lane snapshots
   std::uint64_t run = 1;  // times the store was opened, this one included
-  bool clean = true;      // new, or stopped cleanly the last time
+  // Transient entries of runs from here on are still wanted. recover() gives `run`; who opens the
+  // store again within one process puts in the first run of that.
+  std::uint64_t first_run = 1;
+  bool clean = true;  // new, or stopped cleanly the last time
 };
 
 // Rebuilds the lanes: snapshots, then the ack records and block headers from the checkpoint on.

@@ -3,27 +3,18 @@
 #include <utility>
 #include <vector>
 
-#include "base/log.h"
 #include "storage/commit_loop.h"
-#include "storage/commit_writer.h"
-#include "storage/crc32c.h"
 #include "storage/data_dir.h"
-#include "storage/database.h"
-#include "storage/floor_filter.h"
-#include "storage/known_logs.h"
-#include "storage/log_guard.h"
 #include "storage/recovery.h"
-#include "storage/rocks_crc.h"
+#include "storage/rocks_target.h"
 #include "storage/schema.h"
 
 namespace harrier {
 
 namespace {
 
-constexpr Logger kLog("storage");
-
 // Members in the order in which they are needed; destroyed in reverse: the loop ends its thread
-// before the writer goes, the database closes before the directory is given free.
+// before its target goes, the database closes before the directory is given free.
 class RocksStore final : public Store {
  public:
   explicit RocksStore(DataDir directory) : directory_(std::move(directory)) {}
@@ -35,23 +26,12 @@ class RocksStore final : public Store {
       if (auto noted = write_store_format(directory_, kCurrentFormat); !noted) return noted;
     }
     const OnDamage on_damage = config.accept_data_loss ? OnDamage::accept : OnDamage::refuse;
-    const auto guarded = guard_database(directory_.path(), on_damage);
-    if (!guarded) return fail(guarded.error());
-    auto opened = Database::open(directory_.file("db"), config, filter_);
-    if (!opened) return fail(opened.error());
-    database_ = *std::move(opened);
+    target_ = std::make_unique<RocksTarget>(directory_.path(), config);
+    if (auto opened = target_->open(on_damage); !opened) return opened;
     const StoreFormat format = found->value_or(kCurrentFormat);
     if (auto done = migrate(directory_, format, columns(), migrations()); !done) return done;
-    auto recovered = recover(columns());
-    if (!recovered) return fail(recovered.error());
-    note_logs(directory_.file("db"));
-    kLog.info("store in {} open: {} lanes, epoch {}, last stop {}, checksums {}", directory_.path(),
-              recovered->lanes.all().size(), recovered->epoch,
-              recovered->clean ? "clean" : "not clean",
-              rocksdb_uses_our_crc() && crc32c_is_fast() ? "by the processor" : "by table");
-    writer_ = std::make_unique<CommitWriter>(*database_, filter_, *std::move(recovered),
-                                             WriterLimits{.epoch_bytes = epoch_bytes(config)});
-    loop_ = std::make_unique<CommitLoop>(*writer_);
+    if (auto recovered = target_->recover(); !recovered) return recovered;
+    loop_ = std::make_unique<CommitLoop>(*target_);
     return {};
   }
 
@@ -62,11 +42,11 @@ class RocksStore final : public Store {
 
   Result<std::vector<RecoveredLane>, StoreError> recover_lanes(
       const std::vector<LaneId>& live) override {
-    if (auto kept = writer_->keep_lanes(live); !kept) return fail(kept.error());
+    if (auto kept = target_->writer().keep_lanes(live); !kept) return fail(kept.error());
     std::vector<RecoveredLane> lanes;
     lanes.reserve(live.size());
     for (const LaneId id : live) {
-      const LaneState* lane = writer_->lanes().find(id);
+      const LaneState* lane = target_->writer().lanes().find(id);
       RecoveredLane& recovered = lanes.emplace_back();
       recovered.lane = id;
       if (lane == nullptr) continue;
@@ -78,7 +58,7 @@ class RocksStore final : public Store {
   }
 
   Result<void, StoreError> scan_entries(const EntryVisitor& visit) override {
-    return scan_blocks(columns(), writer_->lanes(), visit);
+    return scan_blocks(columns(), target_->writer().lanes(), visit);
   }
 
   SubmitterId add_submitter(StoreListener listener) override {
@@ -100,12 +80,10 @@ class RocksStore final : public Store {
   void stop() override { loop_->stop(); }
 
  private:
-  const Columns& columns() const { return database_->columns(); }
+  const Columns& columns() const { return target_->columns(); }
 
   DataDir directory_;
-  FloorFilter filter_;
-  std::unique_ptr<Database> database_;
-  std::unique_ptr<CommitWriter> writer_;
+  std::unique_ptr<RocksTarget> target_;
   std::unique_ptr<CommitLoop> loop_;
 };
 

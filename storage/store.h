@@ -210,6 +210,9 @@ struct StoreListener {
   // Groups overlap so that none of them can be written without tearing another: until this is
   // called with false no new group is to be begun. Parts of those begun are to be submitted.
   std::function<void(bool hold)> on_group_hold{};
+  // The disk is full, or no longer: until then nothing becomes durable and batches pile up in
+  // memory, so those who fill them should be stopped. Nothing is lost. Called in turns, true first.
+  std::function<void(bool is_full)> on_space{};
 };
 
 using SubmitterId = StrongId<struct SubmitterTag, std::uint32_t>;

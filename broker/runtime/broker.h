@@ -45,6 +45,11 @@ class Broker {
   // `default_vhost` in an empty store.
   Result<void, StoreError> recover(const std::string& default_vhost);
 
+  // The store was refused space and waits for some. Any thread.
+  bool store_is_full() const { return store_is_full_.load(std::memory_order_relaxed); }
+
+  void set_store_full(bool is_full) { store_is_full_.store(is_full, std::memory_order_relaxed); }
+
   // Any thread. Reports the first failure only: every shard hears of it from the store.
   void store_failed(const StoreError& error) {
     if (!store_has_failed_.exchange(true)) on_store_failure_(error);
@@ -57,6 +62,7 @@ class Broker {
   Store& store_;
   StoreFailure on_store_failure_;
   std::atomic<bool> store_has_failed_{false};
+  std::atomic<bool> store_is_full_{false};
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<Control> control_;
 };

@@ -28,6 +28,7 @@ Shard::Shard(Broker& broker, ShardIndex index, const Clock& clock, Store& store,
     post([this] { release_durable(); });
   };
   listener.on_failure = [this](const StoreError& error) { broker_.store_failed(error); };
+  listener.on_space = [this](bool is_full) { broker_.set_store_full(is_full); };
   listener.on_group_hold = [this](bool hold) { post([this, hold] { hold_groups(hold); }); };
   submitter_ = store.add_submitter(std::move(listener));
 }

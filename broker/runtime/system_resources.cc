@@ -7,8 +7,8 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <string>
 #include <string_view>
-#include <system_error>
 
 namespace harrier {
 namespace {
@@ -61,13 +61,6 @@ std::uint64_t memory_used_by_us() {
 
 void give_back_freed_memory() {
   ::malloc_trim(0);
-}
-
-DiskSpace disk_space(const std::string& directory) {
-  std::error_code error;
-  const std::filesystem::space_info space = std::filesystem::space(directory, error);
-  if (error) return {kUnlimited, kUnlimited};
-  return {space.capacity, space.available};
 }
 
 }  // namespace harrier

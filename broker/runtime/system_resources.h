@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 namespace harrier {
 
@@ -16,13 +15,5 @@ std::uint64_t memory_used_by_us();
 
 // Gives freed memory back to the system. Some milliseconds.
 void give_back_freed_memory();
-
-struct DiskSpace {
-  std::uint64_t total_bytes = 0;
-  std::uint64_t free_bytes = 0;  // for this user
-};
-
-// Of the file system that holds `directory`.
-DiskSpace disk_space(const std::string& directory);
 
 }  // namespace harrier

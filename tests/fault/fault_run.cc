@@ -10,7 +10,8 @@ constexpr std::uint64_t kWriteBufferBytes = 64 * 1024;  // an epoch lasts some d
 
 }  // namespace
 
-FaultRun::FaultRun(std::uint64_t seed) : random_(seed), workload_(random_()) {
+FaultRun::FaultRun(std::uint64_t seed, Disk disk)
+    : kind_(disk), random_(seed), workload_(random_()) {
   std::filesystem::create_directory(temp_.path() + "/graveyard");
   disk_ = std::make_shared<PowerCutFs>(temp_.path() + "/graveyard", random_() % 3 == 0
                                                                         ? DirectoryRule::strict
@@ -25,7 +26,7 @@ Result<std::vector<std::string>, StoreError> FaultRun::open() {
   StoreConfig config;
   config.data_dir = temp_.path() + "/data";
   config.write_buffer_bytes = kWriteBufferBytes;
-  config.file_system = disk_;
+  if (kind_ == Disk::simulated) config.file_system = disk_;
   auto opened = open_rocks_store(config);
   if (!opened) return fail(opened.error());
   store_ = *std::move(opened);
@@ -36,6 +37,7 @@ Result<std::vector<std::string>, StoreError> FaultRun::open() {
   auto wrong = workload_.judge(*found, {durable_.begin(), durable_.end()});
   may_be_clean_ = false;
   failures_ = 0;
+  full_ = 0;
   for (std::uint32_t i = 0; i < FaultWorkload::kSubmitters; ++i) {
     submitted_[i] = 0;
     heard_[i] = 0;
@@ -65,6 +67,11 @@ StoreListener FaultRun::listener(std::uint32_t submitter) {
                 }
                 ++failures_;
                 signal();
+              },
+          .on_space =
+              [this, signal](bool is_full) {
+                full_ += is_full ? 1 : -1;
+                signal();
               }};
 }
 
@@ -76,9 +83,9 @@ void FaultRun::submit(std::uint64_t count, std::uint64_t patience) {
     store_->submit(SubmitterId{next.submitter}, batch);
     if (patience == 0 || !next.want_sync || below(patience) != 0) continue;
     if (workload_.has_open_group()) continue;  // it would be held back
-    while (!failed() && heard_[next.submitter] < next.ticket) {
+    while (!failed() && !is_full() && heard_[next.submitter] < next.ticket) {
       const std::uint64_t seen = signals_;
-      if (failed() || heard_[next.submitter] >= next.ticket) break;
+      if (failed() || is_full() || heard_[next.submitter] >= next.ticket) break;
       signals_.wait(seen);
     }
   }
@@ -97,6 +104,19 @@ void FaultRun::await_all() {
   while (!failed() && !disk_->frozen() && !all_announced()) {
     const std::uint64_t seen = signals_;
     if (failed() || disk_->frozen() || all_announced()) break;
+    signals_.wait(seen);
+  }
+}
+
+void FaultRun::fill() {
+  while (!failed() && !is_full())
+    submit(10, 1);
+}
+
+void FaultRun::await_space() {
+  while (!failed() && is_full()) {
+    const std::uint64_t seen = signals_;
+    if (failed() || !is_full()) break;
     signals_.wait(seen);
   }
 }
@@ -123,7 +143,7 @@ void FaultRun::stop() {
 }
 
 void FaultRun::end() {
-  disk_->freeze();
+  if (kind_ == Disk::simulated) disk_->freeze();
   store_.reset();
 }
 
@@ -134,7 +154,7 @@ std::string FaultRun::cut_power() {
 
 void FaultRun::kill_process() {
   end();
-  disk_->kill_process();
+  if (kind_ == Disk::simulated) disk_->kill_process();
 }
 
 }  // namespace harrier::test

@@ -19,12 +19,19 @@ namespace harrier::test {
 // A store that lives on a PowerCutFs: opened, worked on by several submitters, cut off, judged.
 class FaultRun {
  public:
-  explicit FaultRun(std::uint64_t seed);
+  enum class Disk {
+    simulated,
+    real  // disk() does nothing: kill_process() is all that can happen
+  };
+
+  explicit FaultRun(std::uint64_t seed, Disk disk = Disk::simulated);
   ~FaultRun();
   FaultRun(const FaultRun&) = delete;
   FaultRun& operator=(const FaultRun&) = delete;
 
   PowerCutFs& disk() { return *disk_; }
+
+  const std::string& path() const { return temp_.path(); }
 
   FaultWorkload& workload() { return workload_; }
 
@@ -37,12 +44,20 @@ class FaultRun {
   Result<std::vector<std::string>, StoreError> open();
 
   // Submits `count` batches, waits for a wanted sync now and then: after about each `patience`-th
-  // batch, never for 0. Ends early when the store failed.
+  // batch, never for 0. Ends early when the store failed or the power.
   void submit(std::uint64_t count, std::uint64_t patience);
 
   // Completes the group that is open, waits until everything submitted is durable, the store failed
   // or the power.
   void await_all();
+
+  // Submits until the store says that the disk is full, or failed.
+  void fill();
+
+  bool is_full() const { return full_ > 0; }
+
+  // Waits until it says that there is space again, or failed.
+  void await_space();
 
   // Waits until every submitter heard of the failure.
   void await_failures();
@@ -63,6 +78,9 @@ class FaultRun {
 
   bool announced_after_failure() const { return announced_after_failure_; }
 
+  // The last durable ticket of each submitter.
+  std::vector<Ticket> announced() const { return {heard_.begin(), heard_.end()}; }
+
   // Every batch was announced.
   bool all_announced() const;
 
@@ -75,6 +93,7 @@ class FaultRun {
   void end();
 
   TempDir temp_;
+  const Disk kind_;
   std::mt19937_64 random_;
   FaultWorkload workload_;
   std::shared_ptr<PowerCutFs> disk_;
@@ -84,6 +103,7 @@ class FaultRun {
   std::array<std::atomic<Ticket>, FaultWorkload::kSubmitters>
       durable_{};                          // before the power failed
   std::atomic<std::uint64_t> signals_{0};  // rises with every call of a listener
+  std::atomic<int> full_{0};               // submitters who know
   std::atomic<int> failures_{0};
   std::atomic<bool> announced_after_failure_{false};
   std::string failure_;  // written before failures_ rises

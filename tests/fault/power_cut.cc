@@ -1,7 +1,7 @@
 // Cuts the power under a store again and again, at any moment, and looks whether everything that
 // was announced durable is there, in order, and nothing else.
 //
-//   power_cut [--rounds N] [--seed N] [--seconds N] [--lie]
+//   power_cut [--rounds N] [--seed N] [--seconds N] [--lie] [--damage-manifest]
 //
 // Ends with 0 if no cut lost anything. With --lie syncs do nothing, and it ends with 0 only if that
 // is found out: the judge is not blind.
@@ -30,7 +30,6 @@ struct Options {
   std::uint64_t seconds = UINT64_MAX / 2;  // no round begins later
   std::uint64_t seed = std::random_device{}();
   bool lies = false;
-  bool kills = true;
   CutStyle style;
 };
 
@@ -39,6 +38,7 @@ struct Figures {
   std::uint64_t cuts_in_recovery = 0;
   std::uint64_t kills = 0;
   std::uint64_t stops = 0;
+  std::uint64_t full_disks = 0;
   std::uint64_t batches = 0;
   std::uint64_t confirmed = 0;
 };
@@ -48,12 +48,8 @@ bool parse(int argc, char** argv, Options& options) {
     const std::string_view name = argv[i];
     if (name == "--lie") {
       options.lies = true;
-    } else if (name == "--no-kills") {
-      options.kills = false;
-    } else if (name == "--no-zero-manifest") {
-      options.style.zero_pages_in_manifest = false;
-    } else if (name == "--no-torn") {
-      options.style.torn_pages = false;
+    } else if (name == "--damage-manifest") {
+      options.style.damages_manifest = true;
     } else if (i + 1 < argc && name == "--rounds") {
       options.rounds = std::strtoull(argv[++i], nullptr, 10);
     } else if (i + 1 < argc && name == "--seconds") {
@@ -85,6 +81,14 @@ void live(FaultRun& run, Figures& figures) {
   run.disk().cut_at(choose_cut(run));
   constexpr std::uint64_t kPatience[] = {0, 1, 4, 20};
   run.submit(20 + run.below(300), kPatience[run.below(4)]);
+  if (run.below(25) == 0) {
+    run.disk().limit_space(run.below(100'000));
+    run.submit(100, 4);
+    run.disk().limit_space({});
+    run.await_space();
+    run.submit(run.below(100), 4);
+    ++figures.full_disks;
+  }
   if (run.below(8) != 0) return;
   run.stop();
   ++figures.stops;
@@ -129,7 +133,7 @@ bool cut_again_and_again(std::uint64_t seed, std::uint64_t cuts, const Options& 
       fmt::print("the store failed without a reason: {}\n", run.failure());
       is_well = false;
     }
-    if (options.kills && run.below(10) == 0) {
+    if (run.below(10) == 0) {
       run.kill_process();
       ++figures.kills;
       lost += " the process was killed\n";
@@ -149,7 +153,9 @@ bool cut_again_and_again(std::uint64_t seed, std::uint64_t cuts, const Options& 
 int main(int argc, char** argv) {
   Options options;
   if (!parse(argc, argv, options)) {
-    fmt::print(stderr, "usage: power_cut [--rounds N] [--seconds N] [--seed N] [--lie]\n");
+    fmt::print(stderr,
+               "usage: power_cut [--rounds N] [--seconds N] [--seed N] [--lie] "
+               "[--damage-manifest]\n");
     return 2;
   }
   configure_logging({.console_level = LogLevel::none, .file_level = LogLevel::none, .file = {}});
@@ -171,10 +177,10 @@ int main(int argc, char** argv) {
     }
   }
   fmt::print(
-      "{} cuts ({} in recovery), {} kills, {} stops, {} batches, {} announced and found, "
-      "seeds {} to {}, {:.1f} s\n",
-      figures.cuts, figures.cuts_in_recovery, figures.kills, figures.stops, figures.batches,
-      figures.confirmed, options.seed, seed - 1, elapsed());
+      "{} cuts ({} in recovery), {} kills, {} stops, {} full disks, {} batches, {} announced and "
+      "found, seeds {} to {}, {:.1f} s\n",
+      figures.cuts, figures.cuts_in_recovery, figures.kills, figures.stops, figures.full_disks,
+      figures.batches, figures.confirmed, options.seed, seed - 1, elapsed());
   if (options.lies) {
     fmt::print("{}\n", is_well ? "lying syncs were not found out" : "as it should be");
     return is_well ? 1 : 0;

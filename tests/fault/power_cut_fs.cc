@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using rocksdb::IOStatus;
 
-constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kSector = 512;  // what a disk writes whole or not at all
 
 std::string folder_of(const std::string& path) {
   return fs::path(path).parent_path();
@@ -431,6 +431,14 @@ IOStatus PowerCutFs::LinkFile(const std::string& from, const std::string& to,
   return target()->LinkFile(from, to, options, debug);
 }
 
+IOStatus PowerCutFs::GetFreeSpace(const std::string& path, const Options& options,
+                                  std::uint64_t* octets, Debug* debug) {
+  const std::lock_guard lock(mutex_);
+  if (!free_octets_) return target()->GetFreeSpace(path, options, octets, debug);
+  *octets = *free_octets_;
+  return IOStatus::OK();
+}
+
 void PowerCutFs::kill_process() {
   HARRIER_CHECK(frozen_);
   roll_back();
@@ -505,7 +513,7 @@ void PowerCutFs::lose_octets(std::mt19937_64& random, const CutStyle& style, std
     keep,
     lose,
     prefix,
-    zero_page,
+    zero_sector,
     torn,
     kFates
   };
@@ -525,21 +533,20 @@ void PowerCutFs::lose_octets(std::mt19937_64& random, const CutStyle& style, std
     auto fate = mood == 0   ? common
                 : mood == 1 ? (path == newest ? keep : lose)
                             : static_cast<Fate>(random() % kFates);
-    if (fate == zero_page && is_manifest(path) && !style.zero_pages_in_manifest) fate = prefix;
-    if (fate == torn && (is_manifest(path) || !style.torn_pages)) fate = prefix;
+    if (is_manifest(path) && !style.damages_manifest && fate > prefix) fate = prefix;
     std::uint64_t left = size;
     std::uint64_t zeroed = 0;
     if (fate == lose) left = synced;
     if (fate == prefix) left = synced + random() % (tail + 1);
-    if (fate == zero_page) {
-      const std::uint64_t begin = std::max(synced, (synced + random() % tail) / kPage * kPage);
-      left = std::min(size, (begin / kPage + 1) * kPage);
+    if (fate == zero_sector) {
+      const std::uint64_t begin = std::max(synced, (synced + random() % tail) / kSector * kSector);
+      left = std::min(size, (begin / kSector + 1) * kSector);
       zeroed = left - begin;
       zero(path, begin, left);
     }
     if (fate == torn) {
       for (std::uint64_t begin = synced; begin < size;) {
-        const std::uint64_t end = std::min(size, (begin / kPage + 1) * kPage);
+        const std::uint64_t end = std::min(size, (begin / kSector + 1) * kSector);
         if (random() % 4 == 0) {
           zero(path, begin, end);
           zeroed += end - begin;

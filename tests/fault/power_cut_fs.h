@@ -53,10 +53,10 @@ struct FileFault {
   bool is_short = false;  // an append that fails writes half of its octets
 };
 
-// What a power cut may do to the end of a file beyond losing it.
+// What a power cut may do beyond losing the end of a file and parts of it.
 struct CutStyle {
-  bool zero_pages_in_manifest = true;
-  bool torn_pages = true;  // pages of an unsynced tail are lost one by one, not from the end
+  // Zeroes parts of an unsynced end of the MANIFEST. RocksDB refuses to open such a database.
+  bool damages_manifest = false;
 };
 
 // A file system whose power can be cut. It keeps in mind what was never synced; syncs cost nothing,
@@ -125,6 +125,8 @@ class PowerCutFs final : public rocksdb::FileSystemWrapper {
                   Debug* debug) override;
   Status RenameFile(const std::string& from, const std::string& to, const Options& options,
                     Debug* debug) override;
+  Status GetFreeSpace(const std::string& path, const Options& options, std::uint64_t* octets,
+                      Debug* debug) override;
   Status LinkFile(const std::string& from, const std::string& to, const Options& options,
                   Debug* debug) override;
 

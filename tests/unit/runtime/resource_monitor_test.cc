@@ -100,10 +100,6 @@ TEST_SUITE("system resources") {
   TEST_CASE("what the system says is plausible") {
     CHECK(memory_used_by_us() > 100'000);
     CHECK(memory_used_by_us() < memory_available_to_us());
-    const DiskSpace space = disk_space("/");
-    CHECK(space.free_bytes <= space.total_bytes);
-    CHECK(space.total_bytes > kMB);
-    CHECK(disk_space("/no/such/place").free_bytes > kGB);
     give_back_freed_memory();
   }
 }

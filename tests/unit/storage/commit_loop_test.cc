@@ -1,6 +1,8 @@
 #include "storage/commit_loop.h"
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -31,6 +33,8 @@ class FakeTarget final : public CommitTarget {
     }
     commits.push_back(commit);
     if (fail_write) return fail(StoreError{StoreError::Kind::io, "write failed"});
+    if (commit == full_at) full.store(true);
+    if (full.load()) return fail(StoreError{StoreError::Kind::no_space, "no room"});
     if (!all_vanished) unsynced_ += 100;
     return unsynced_;
   }
@@ -69,6 +73,15 @@ class FakeTarget final : public CommitTarget {
     return Result<void, StoreError>();
   }
 
+  Result<void, StoreError> heal() override {
+    ++heals;
+    heals.notify_all();
+    unsynced_ = 0;
+    if (full.load()) return fail(StoreError{StoreError::Kind::no_space, "still no room"});
+    if (fail_heal) return fail(StoreError{StoreError::Kind::io, "heal failed"});
+    return {};
+  }
+
   void close_gate() { gate_closed.store(true); }
 
   void await_write() { writing.wait(false); }
@@ -83,6 +96,10 @@ class FakeTarget final : public CommitTarget {
   bool fail_write = false;
   bool fail_sync = false;
   bool all_vanished = false;
+  bool fail_heal = false;
+  std::string full_at;  // the commit at which the disk gets full
+  std::atomic<bool> full{false};
+  std::atomic<int> heals{0};
   std::atomic<bool> gate_closed{false};
   std::atomic<bool> writing{false};
 
@@ -113,6 +130,24 @@ StoreBatch part_of(std::string key, std::uint64_t group, std::uint32_t parts) {
   batch.join_group(GroupId{group}, parts);
   return batch;
 }
+
+CommitLimits quick_to_heal() {
+  CommitLimits limits;
+  limits.unsynced_time_max = std::chrono::hours(1);
+  limits.heal_pause = std::chrono::milliseconds(1);
+  return limits;
+}
+
+// Remembers what it is told about space: 'f' for full, 'r' for room.
+struct SpaceListener {
+  StoreListener listener(Durability& durability) {
+    StoreListener made = durability.listener();
+    made.on_space = [this](bool is_full) { told += is_full ? 'f' : 'r'; };
+    return made;
+  }
+
+  std::string told;
+};
 
 }  // namespace
 
@@ -518,6 +553,80 @@ TEST_SUITE("commit loop failures") {
         CHECK(durability->failures() == 1);
       }
     }
+  }
+}
+
+TEST_SUITE("commit loop on a full disk") {
+  TEST_CASE("what is not synced is written again, in one commit and in order") {
+    FakeTarget target;
+    target.full_at = "c";
+    Durability durability;
+    SpaceListener space;
+    CommitLoop loop(target, quick_to_heal());
+    const SubmitterId id = loop.add_submitter(space.listener(durability));
+    submit(loop, id, batch_of("a"));
+    durability.await(1);
+    target.close_gate();
+    submit(loop, id, batch_of("b", false));
+    target.await_write();
+    submit(loop, id, batch_of("c"));
+    target.open_gate();
+    target.heals.wait(0);
+    CHECK(durability.durable() == 1);
+    submit(loop, id, batch_of("d"));
+    target.full_at.clear();
+    target.full.store(false);
+    durability.await(4);
+    loop.stop();
+    CHECK(durability.durable() == 4);
+    CHECK(durability.failures() == 0);
+    CHECK(space.told == "fr");
+    CHECK(target.commits == std::vector<std::string>{"a", "b", "c", "bc", "d"});
+  }
+
+  TEST_CASE("an error that is no matter of space ends the store") {
+    FakeTarget target;
+    target.fail_heal = true;
+    target.full.store(true);
+    Durability durability;
+    CommitLoop loop(target, quick_to_heal());
+    const SubmitterId id = loop.add_submitter(durability.listener());
+    submit(loop, id, batch_of("a"));
+    target.heals.wait(0);
+    target.full.store(false);
+    durability.await(1);
+    CHECK(durability.durable() == 0);
+    CHECK(durability.failures() == 1);
+  }
+
+  TEST_CASE("a stop tries once more, then gives up") {
+    FakeTarget target;
+    target.full.store(true);
+    Durability durability;
+    CommitLimits limits;
+    limits.heal_pause = std::chrono::hours(1);
+    CommitLoop loop(target, limits);
+    const SubmitterId id = loop.add_submitter(durability.listener());
+    submit(loop, id, batch_of("a"));
+    loop.stop();
+    CHECK(target.heals.load() == 1);
+    CHECK(durability.durable() == 0);
+    CHECK(durability.failures() == 1);
+  }
+
+  TEST_CASE("the end of the loop does not wait for space") {
+    FakeTarget target;
+    target.full.store(true);
+    Durability durability;
+    {
+      CommitLimits limits;
+      limits.heal_pause = std::chrono::hours(1);
+      CommitLoop loop(target, limits);
+      const SubmitterId id = loop.add_submitter(durability.listener());
+      submit(loop, id, batch_of("a"));
+    }
+    CHECK(durability.durable() == 0);
+    CHECK(durability.failures() == 0);
   }
 }
 

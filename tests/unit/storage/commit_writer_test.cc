@@ -243,4 +243,41 @@ TEST_SUITE("commit writer tally") {
   }
 }
 
+TEST_SUITE("commit writer after a full disk") {
+  TEST_CASE("what is written again and was recovered is left as it is") {
+    Bench bench;
+    const LaneId dropped{9};
+    const auto first = [&] {
+      bench.put(1);
+      bench.put(2);
+      bench.put(3);
+      bench.settle(3);
+    };
+    const auto second = [&] {
+      bench.put(4);
+      bench.settle(1);
+    };
+    const auto third = [&] {
+      bench.put(6);
+      bench.settle(2);
+      bench.batch.put(dropped, 1, text_message("body"), kNoTime, kNoTime);
+    };
+    first();
+    bench.write();
+    second();
+    bench.write();
+    bench.writer = std::make_unique<CommitWriter>(*bench.database, bench.filter, bench.recovered(),
+                                                  WriterLimits{});
+    bench.writer->expect_repeats({{dropped, 1}});
+    first();
+    second();
+    third();
+    bench.write();
+    CHECK(bench.stored(kLane) == std::vector<Sequence>{4, 6});
+    CHECK(bench.stored(dropped).empty());
+    CHECK(bench.writer->lanes().find(kLane)->settled.floor() == 4);
+    CHECK(bench.writer->lanes().find(kLane)->next_seq == 7);
+  }
+}
+
 }  // namespace harrier
