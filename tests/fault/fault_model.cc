@@ -173,10 +173,10 @@ std::vector<std::string> compare(const StoreModel& expected, const Recovered& fo
   for (const auto& [key, value] : found.records) {
     if (!expected.records.contains(key)) complain(fmt::format("record {} came back", key));
   }
-  static const std::map<Sequence, std::uint32_t> kNone;
+  static const std::map<Sequence, std::uint32_t> none;
   for (const auto& [id, lane] : expected.lanes) {
     const auto at = found.entries.find(id);
-    const auto& entries = at == found.entries.end() ? kNone : at->second;
+    const auto& entries = at == found.entries.end() ? none : at->second;
     for (const auto& [seq, bytes] : lane.live) {
       const auto entry = entries.find(seq);
       if (entry == entries.end()) {

@@ -6,7 +6,7 @@ namespace harrier::test {
 
 namespace {
 
-constexpr std::uint64_t kWriteBufferBytes = 64 * 1024;  // an epoch lasts some dozen batches
+constexpr std::uint64_t kWriteBufferBytes = 64 << 10;  // an epoch lasts some dozen batches
 
 }  // namespace
 

@@ -157,6 +157,7 @@ std::vector<LaneId> FaultWorkload::lanes() const {
   for (const auto& [id, lane] : base_.lanes)
     all.insert(id);
   std::vector<LaneId> ids;
+  ids.reserve(all.size());
   for (const std::uint32_t id : all)
     ids.push_back(LaneId{id});
   return ids;

@@ -514,9 +514,10 @@ void PowerCutFs::lose_octets(std::mt19937_64& random, const CutStyle& style, std
     lose,
     prefix,
     zero_sector,
-    torn,
-    kFates
+    torn
   };
+
+  constexpr std::uint64_t kFates = 5;
 
   // Often all files have the same fate; often the newest keeps what all older ones lose.
   const std::uint64_t mood = random() % 4;
