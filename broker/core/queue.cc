@@ -176,8 +176,11 @@ void Queue::paged_in(LanePage&& page) {
   if (page.damage && page.entries.empty() && what != Reading::void_page) {
     return found_damage(page.damage->detail);
   }
-  if (what == Reading::backlog) take_page(std::move(page));
-  if (what == Reading::returned) restore_returned(std::move(page));
+  if (what == Reading::backlog) {
+    take_page(std::move(page));
+  } else if (what == Reading::returned) {
+    restore_returned(std::move(page));
+  }
   serve_getters();
   pump();
 }

@@ -122,6 +122,7 @@ void deliver_to(Channel& channel, const MessageRef& message,
   }
   channel.pause();
   std::vector<QueueRef> kept;
+  kept.reserve(queues.size());
   for (QueueHandle* queue : queues)
     kept.emplace_back(queue);
   here.when_groups_flow([&channel, message, kept = std::move(kept)] {
