@@ -26,17 +26,12 @@ ResourceWatcher::ResourceWatcher(const ResourceLimits& limits, std::string data_
 }
 
 ResourceWatcher::~ResourceWatcher() {
-  {
-    const std::lock_guard lock(mutex_);
-    ending_ = true;
-  }
-  ended_.notify_one();
+  ending_.release();
   thread_.join();
 }
 
 void ResourceWatcher::run() {
-  std::unique_lock lock(mutex_);
-  while (!ended_.wait_for(lock, kPause, [this] { return ending_; }))
+  while (!ending_.try_acquire_for(kPause))
     look();
 }
 

@@ -1,9 +1,8 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <functional>
-#include <mutex>
+#include <semaphore>
 #include <string>
 #include <thread>
 
@@ -35,9 +34,7 @@ class ResourceWatcher {
   const std::string data_dir_;
   const std::function<bool()> store_is_full_;
   const OnChange on_change_;
-  std::mutex mutex_;
-  std::condition_variable ended_;
-  bool ending_ = false;
+  std::binary_semaphore ending_{0};
   std::chrono::steady_clock::time_point given_back_at_{};
   std::thread thread_;
 };
