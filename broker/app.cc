@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "broker/admin/admin_commands.h"
 #include "broker/auth/internal_store.h"
 #include "broker/runtime/system_resources.h"
 #include "storage/disk_space.h"
@@ -79,6 +80,7 @@ Result<void, std::string> App::start() {
   listener_->start();
   for (auto& server : servers_)
     server->start();
+  take_admin_commands();
   running_ = true;
   return {};
 }
@@ -120,6 +122,16 @@ void App::watch_resources() {
       limits, data_dir, [this] { return broker_->store_is_full(); }, on_change);
 }
 
+void App::take_admin_commands() {
+  admin_ = std::make_unique<AdminServer>([context = AdminContext{*store_, config_.store.data_dir}](
+                                             std::string_view line, AdminReplyTo reply) {
+    run_admin_command(context, line, std::move(reply));
+  });
+  if (auto opened = admin_->open(config_.store.data_dir); !opened) {
+    kLog.warning("{}; `harrier backup` does not reach this broker", opened.error());
+  }
+}
+
 void App::on_every_shard(const std::function<void(ShardServer&)>& task) {
   std::latch done(static_cast<std::ptrdiff_t>(servers_.size()));
   for (auto& server : servers_) {
@@ -147,6 +159,7 @@ void App::close_connections() {
 void App::stop() {
   if (!std::exchange(running_, false)) return;
   listener_->stop();
+  admin_->stop();  // stays till the store has stopped, which may still want to answer it
   watcher_.reset();
   close_connections();
   on_every_shard([](ShardServer& server) {

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "broker/admin/admin_server.h"
 #include "broker/auth/access.h"
 #include "broker/config/config.h"
 #include "broker/resource_watcher.h"
@@ -39,6 +40,7 @@ class App {
  private:
   void start_shards();
   void watch_resources();
+  void take_admin_commands();
   void close_connections();
   // Runs `task` once on every shard, in a turn, and waits.
   void on_every_shard(const std::function<void(ShardServer&)>& task);
@@ -52,6 +54,7 @@ class App {
   std::vector<std::unique_ptr<ShardServer>> servers_;
   std::unique_ptr<Listener> listener_;
   std::unique_ptr<ResourceWatcher> watcher_;
+  std::unique_ptr<AdminServer> admin_;
   bool running_ = false;
 };
 

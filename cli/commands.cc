@@ -26,6 +26,7 @@ constexpr Group kGroups[] = {
 };
 
 constexpr Command kCommands[] = {
+    {"backup", "Copies a running broker's data into a directory", define_backup},
     {"config check", "Says what is wrong with a configuration file", define_config_check},
     {"config explain", "Says what a configuration key means", define_config_explain},
     {"config keys", "Lists every configuration key", define_config_keys},

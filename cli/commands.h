@@ -30,12 +30,18 @@ struct Command {
   RunCommand (*define)(CLI::App& app);
 };
 
+// Exit codes beside those of harrierd.
+inline constexpr int kExitFailed = 1;     // the broker refused or failed
+inline constexpr int kExitNoBroker = 69;  // EX_UNAVAILABLE: none runs there
+
 std::span<const Command> commands();
 
 // All of main(): finds the command, parses its arguments and runs it. Exit codes are those of
 // harrierd (broker/config/config_file.h), 64 for a bad command line among them.
 int run_command(int argc, const char* const* argv, Terminal terminal);
 
+// commands/backup.cc
+RunCommand define_backup(CLI::App& app);
 // commands/config.cc
 RunCommand define_config_check(CLI::App& app);
 RunCommand define_config_explain(CLI::App& app);
