@@ -1,0 +1,65 @@
+#include "broker/admin/admin_commands.h"
+
+#include <filesystem>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include <doctest/doctest.h>
+
+#include "storage/memory_store.h"
+
+namespace harrier {
+namespace {
+
+// The reply to one line of a broker whose data is in the folder for temporary files.
+std::string told(std::string_view line) {
+  MemoryStore store;
+  const AdminContext context{store, std::filesystem::temp_directory_path()};
+  std::string reply;
+  run_admin_command(context, line, [&](AdminAnswer answer) { reply = answer(); });
+  return reply;
+}
+
+std::string error(const std::string& text) {
+  return to_line(fail(text));
+}
+
+TEST_SUITE_BEGIN("admin commands");
+
+TEST_CASE("every command of the table is named once") {
+  std::set<std::string_view> names;
+  for (const AdminCommand& command : admin_commands()) {
+    CAPTURE(std::string(command.name));
+    CHECK(names.insert(command.name).second);
+  }
+}
+
+TEST_CASE("what cannot be understood is answered with why") {
+  CHECK(told("{") == error("a request is one line with a JSON object, as {\"command\":\"...\"}"));
+  CHECK(told(R"({"command":"bakup"})") == error("unknown command 'bakup'"));
+}
+
+TEST_CASE("a backup goes to an absolute path outside of the data directory") {
+  const std::string data_dir = std::filesystem::temp_directory_path();
+  CHECK(told(R"({"command":"backup"})") == error("backup needs a \"directory\""));
+  CHECK(told(R"({"command":"backup","directory":"copy"})") ==
+        error("backup needs an absolute path, not copy"));
+  for (const std::string& inside :
+       {data_dir, data_dir + "/", data_dir + "/copy", data_dir + "/nothing/../a/b",
+        "/proc/self/root" + data_dir + "/copy"}) {
+    CHECK(told(R"({"command":"backup","directory":")" + inside + "\"}") ==
+          error(inside + " lies in the data directory; name another"));
+  }
+}
+
+TEST_CASE("what the store objects to is told") {
+  const std::string beside = std::filesystem::temp_directory_path().string() + "-copy";
+  CHECK(told(R"({"command":"backup","directory":")" + beside + "\"}") ==
+        error("this store is kept in memory and cannot be copied"));
+}
+
+TEST_SUITE_END();
+
+}  // namespace
+}  // namespace harrier
