@@ -11,6 +11,7 @@ namespace harrier {
 // The data directory, held by this process alone for as long as the object lives.
 //
 //   harrier.lock   locked while a broker runs; holds its process id as text
+//   harrier.sock   where a running broker takes commands (broker/admin/)
 //   store.format   which layout the rest has (schema.h)
 //   store.logs     which logs db/ has for sure (known_logs.h)
 //   db/            the RocksDB database
