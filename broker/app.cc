@@ -123,10 +123,11 @@ void App::watch_resources() {
 }
 
 void App::take_admin_commands() {
-  admin_ = std::make_unique<AdminServer>([context = AdminContext{*store_, config_.store.data_dir}](
-                                             std::string_view line, AdminReplyTo reply) {
-    run_admin_command(context, line, std::move(reply));
-  });
+  backups_ = std::make_unique<Backups>(*store_, config_.store.data_dir);
+  admin_ = std::make_unique<AdminServer>(
+      [context = AdminContext{*backups_}](std::string_view line, AdminReplyTo reply) {
+        run_admin_command(context, line, std::move(reply));
+      });
   if (auto opened = admin_->open(config_.store.data_dir); !opened) {
     kLog.warning("{}; `harrier backup` does not reach this broker", opened.error());
   }
@@ -159,7 +160,7 @@ void App::close_connections() {
 void App::stop() {
   if (!std::exchange(running_, false)) return;
   listener_->stop();
-  admin_->stop();  // stays till the store has stopped, which may still want to answer it
+  admin_->stop();  // stays: what was asked for may still be answered, to nobody
   watcher_.reset();
   close_connections();
   on_every_shard([](ShardServer& server) {
@@ -171,6 +172,7 @@ void App::stop() {
   for (auto& server : servers_)
     server->stop();
   store_->stop();
+  backups_->stop();
   kLog.info("stopped");
 }
 

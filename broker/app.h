@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "broker/admin/admin_server.h"
+#include "broker/admin/backup.h"
 #include "broker/auth/access.h"
 #include "broker/config/config.h"
 #include "broker/resource_watcher.h"
@@ -54,6 +55,7 @@ class App {
   std::vector<std::unique_ptr<ShardServer>> servers_;
   std::unique_ptr<Listener> listener_;
   std::unique_ptr<ResourceWatcher> watcher_;
+  std::unique_ptr<Backups> backups_;
   std::unique_ptr<AdminServer> admin_;
   bool running_ = false;
 };

@@ -7,14 +7,14 @@
 #include "base/task.h"
 #include "broker/admin/admin_message.h"
 #include "broker/admin/admin_server.h"
-#include "storage/store.h"
 
 namespace harrier {
 
+class Backups;
+
 // What commands act on.
 struct AdminContext {
-  Store& store;
-  std::string data_dir;
+  Backups& backups;
 };
 
 // Makes a reply; runs on the admin thread, where it may take a moment.

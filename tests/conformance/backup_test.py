@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 
@@ -40,6 +41,13 @@ def harrier(*arguments, folder=None):
         sys.exit(f'FAILED: {program} does not exist. Build it: cmake --build build/dev --target harrier')
     ran = subprocess.run([program, *arguments], cwd=folder, capture_output=True, text=True, timeout=harness.DEADLINE * 4)
     return ran.returncode, ran.stdout, ran.stderr
+
+
+def folder_on_another_file_system(data):
+    for candidate in ('/dev/shm', '/tmp', '/var/tmp', '.'):
+        if os.path.isdir(candidate) and os.stat(candidate).st_dev != os.stat(data).st_dev:
+            return pathlib.Path(tempfile.mkdtemp(prefix='harrier-conformance-', dir=candidate))
+    raise AssertionError('this test needs a second file system; mount a tmpfs on /dev/shm')
 
 
 class Publisher(threading.Thread):
@@ -153,7 +161,7 @@ class BackupTest(unittest.TestCase):
             publisher.await_another(50)
         code, out, err = harrier('backup', copies[0][0], '--data-dir', self.broker.data)
         self.assertEqual((code, out), (1, ''))
-        self.assertEqual(err, f'harrier: the store cannot be copied to {copies[0][0]}: it is not empty; name another\n')
+        self.assertEqual(err, f'harrier: cannot copy to {copies[0][0]}: it is not empty; name another\n')
         publisher.await_another(50)
         self.broker.kill()
         publisher.join()
@@ -181,6 +189,35 @@ class BackupTest(unittest.TestCase):
         self.start_on(copy)
         self.check_restored(BEFORE, BEFORE)
         self.backup(self.broker.folder / 'copy-of-the-copy')
+        self.broker.stop()
+
+    def test_a_copy_to_another_file_system(self):
+        leftover = self.broker.data / 'backup.links' / 'db'  # of a broker that was killed while it copied
+        self.broker.kill()
+        leftover.mkdir(parents=True)
+        (leftover / 'MANIFEST').write_text('old')
+        self.broker.start()
+        self.assertFalse(leftover.parent.exists())
+
+        channel = self.connect().channel()
+        channel.confirm_delivery()
+        self.declare(channel)
+        for number in range(BEFORE):
+            channel.basic_publish('all', '', body(number), PERSISTENT)
+        other = folder_on_another_file_system(self.broker.data)
+        self.addCleanup(shutil.rmtree, other)
+        self.backup(other / 'deep' / 'copy')
+        self.assertFalse(leftover.parent.exists())
+        for file in (other / 'deep' / 'copy' / 'db').iterdir():
+            self.assertEqual(file.stat().st_nlink, 1, file)
+        code, _, err = harrier('backup', other / 'deep', '--data-dir', self.broker.data)
+        self.assertEqual(code, 1)
+        self.assertIn('is not empty', err)
+        self.assertEqual([entry.name for entry in (other / 'deep').iterdir()], ['copy'])
+        self.broker.kill()
+        shutil.rmtree(self.broker.data)
+        self.start_on(other / 'deep' / 'copy')
+        self.check_restored(BEFORE, BEFORE)
         self.broker.stop()
 
     def test_without_a_broker_one_line_says_so(self):
@@ -236,7 +273,9 @@ class BackupTest(unittest.TestCase):
             self.assertIn('one line with a JSON object', reply(peer(b'\x00\xff\n'))['error'])
             self.assertIn('unknown command', reply(peer(b'{"command":"\\u0000"}\n'))['error'])
             peer(json.dumps({'command': 'backup', 'directory': str(self.broker.folder / 'left')}).encode() + b'\n').close()
-            self.backup(self.broker.folder / 'copy')
+            harness.eventually(lambda: (self.broker.folder / 'left' / 'db').exists(), 'the copy nobody waits for')
+            harness.eventually(lambda: harrier('backup', self.broker.folder / 'copy', '--data-dir',
+                                               self.broker.data)[0] == 0, 'a copy after that one')
             self.connect().channel().queue_declare('still works')
         self.broker.stop()
 

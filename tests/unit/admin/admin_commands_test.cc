@@ -7,15 +7,18 @@
 
 #include <doctest/doctest.h>
 
+#include "broker/admin/backup.h"
 #include "storage/memory_store.h"
+#include "tests/unit/admin/temp_folder.h"
 
 namespace harrier {
 namespace {
 
-// The reply to one line of a broker whose data is in the folder for temporary files.
-std::string told(std::string_view line) {
+// The reply to one line of a broker whose store cannot be copied.
+std::string told(std::string_view line, const std::string& data_dir = "/nowhere") {
   MemoryStore store;
-  const AdminContext context{store, std::filesystem::temp_directory_path()};
+  Backups backups(store, data_dir);
+  const AdminContext context{backups};
   std::string reply;
   run_admin_command(context, line, [&](AdminAnswer answer) { reply = answer(); });
   return reply;
@@ -41,21 +44,21 @@ TEST_CASE("what cannot be understood is answered with why") {
 }
 
 TEST_CASE("a backup goes to an absolute path outside of the data directory") {
-  const std::string data_dir = std::filesystem::temp_directory_path();
-  CHECK(told(R"({"command":"backup"})") == error("backup needs a \"directory\""));
-  CHECK(told(R"({"command":"backup","directory":"copy"})") ==
+  const TempFolder folder;
+  const std::string& data_dir = folder.path();
+  CHECK(told(R"({"command":"backup"})", data_dir) == error("backup needs a \"directory\""));
+  CHECK(told(R"({"command":"backup","directory":"copy"})", data_dir) ==
         error("backup needs an absolute path, not copy"));
-  for (const std::string& inside :
-       {data_dir, data_dir + "/", data_dir + "/copy", data_dir + "/nothing/../a/b",
-        "/proc/self/root" + data_dir + "/copy"}) {
-    CHECK(told(R"({"command":"backup","directory":")" + inside + "\"}") ==
+  for (const std::string& inside : {data_dir, data_dir + "/", data_dir + "/copy",
+                                    data_dir + "/nothing/../a/b", "/proc/self/root" + data_dir}) {
+    CHECK(told(R"({"command":"backup","directory":")" + inside + "\"}", data_dir) ==
           error(inside + " lies in the data directory; name another"));
   }
 }
 
 TEST_CASE("what the store objects to is told") {
-  const std::string beside = std::filesystem::temp_directory_path().string() + "-copy";
-  CHECK(told(R"({"command":"backup","directory":")" + beside + "\"}") ==
+  const TempFolder folder;
+  CHECK(told(R"({"command":"backup","directory":")" + folder.path() + "-copy\"}", folder.path()) ==
         error("this store is kept in memory and cannot be copied"));
 }
 

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -18,32 +17,12 @@
 #include <doctest/doctest.h>
 
 #include "broker/admin/admin_address.h"
+#include "tests/unit/admin/temp_folder.h"
 
 namespace harrier {
 namespace {
 
 namespace fs = std::filesystem;
-
-class TempFolder {
- public:
-  TempFolder() {
-    std::string name = fs::temp_directory_path() / "harrier-admin-test-XXXXXX";
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-
-  ~TempFolder() { fs::remove_all(path_); }
-
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-
-  const std::string& path() const { return path_; }
-
-  std::string socket() const { return path_ + "/" + std::string(kAdminSocketFile); }
-
- private:
-  std::string path_;
-};
 
 sockaddr_un address_of(const std::string& path) {
   sockaddr_un address{};
