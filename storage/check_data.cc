@@ -230,7 +230,7 @@ Result<DataReport, StoreError> check_data(const StoreConfig& config) {
   if (!directory) return fail(directory.error());
   const auto format = read_store_format(*directory);
   if (!format) return fail(format.error());
-  auto findings = guard_database(config.data_dir, OnDamage::report);
+  auto findings = guard_database(directory->disk(), config.data_dir, OnDamage::report);
   if (!findings) return fail(findings.error());
 
   DataReport report;

@@ -6,11 +6,13 @@
 #include <utility>
 
 #include <rocksdb/db.h>
+#include <rocksdb/env.h>
 #include <rocksdb/write_batch.h>
 
 #include "base/assert.h"
 #include "base/log.h"
 #include "storage/commit_mark.h"
+#include "storage/disk.h"
 #include "storage/known_logs.h"
 #include "storage/store_copy.h"
 
@@ -28,6 +30,10 @@ constexpr std::chrono::milliseconds kCensusPause{500};
 
 rocksdb::Slice slice(ByteView octets) {
   return {octets.data(), octets.size()};
+}
+
+Disk disk_of(const rocksdb::DB& db) {
+  return Disk(db.GetEnv()->GetFileSystem());
 }
 
 std::chrono::steady_clock::time_point now() {
@@ -370,7 +376,7 @@ Result<void, StoreError> CommitWriter::switch_epoch() {
   if (auto room = await_flushes(); !room) return room;
   if (auto sealed = seal_memtables(false); !sealed) return sealed;
   first_of_log_ = written_commits_ + 1;
-  note_logs(columns_.db->GetName());
+  if (auto noted = note_logs(disk_of(*columns_.db), columns_.db->GetName()); !noted) return noted;
   ++epoch_;
   epoch_bytes_ = 0;
   epoch_began_ = now();
@@ -500,8 +506,7 @@ Result<void, StoreError> CommitWriter::close() {
                    .needed = lanes_.needed_epochs(),
                    .has_live_bytes = false});
   garbage_.finish();
-  note_logs(columns_.db->GetName());
-  return {};
+  return note_logs(disk_of(*columns_.db), columns_.db->GetName());
 }
 
 }  // namespace harrier

@@ -15,6 +15,8 @@ namespace harrier {
 
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr std::string_view kLockFile = "harrier.lock";
 
 StoreError unusable(const std::string& path, std::string_view problem, int error) {
@@ -41,28 +43,36 @@ bool write_all(int file, std::string_view octets) {
   return true;
 }
 
-// Opens `path` to sync it.
-Result<void, StoreError> sync_path(const std::string& path, int flags) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | flags);
-  if (file < 0) return fail(unusable(path, "cannot be opened", errno));
-  const bool synced = ::fsync(file) == 0;
-  const int error = errno;
-  ::close(file);
-  if (!synced) return fail(unusable(path, "cannot be synced", error));
+// The lowest directory above `path` that is there; `path` itself if it is.
+fs::path existing_part(fs::path path) {
+  std::error_code ignored;
+  while (!fs::exists(path, ignored) && path.has_relative_path())
+    path = path.parent_path();
+  return path;
+}
+
+// Makes a directory and those above it, which all survive a power loss then.
+Result<void, StoreError> make_directories(const std::string& name, const Disk& disk) {
+  std::error_code error;
+  const fs::path path = fs::absolute(name, error).lexically_normal();
+  const fs::path known = existing_part(path);
+  if (!error) fs::create_directories(path, error);
+  if (error) return fail(unusable("data directory " + name, "cannot be made", error.value()));
+  for (fs::path made = path; made != known; made = made.parent_path()) {
+    if (auto synced = disk.sync_directory(made.parent_path()); !synced) return synced;
+  }
   return {};
 }
 
 }  // namespace
 
-Result<DataDir, StoreError> DataDir::open(std::string path) {
-  std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error) return fail(unusable("data directory " + path, "cannot be made", error.value()));
+Result<DataDir, StoreError> DataDir::open(std::string path, Disk disk) {
+  if (auto made = make_directories(path, disk); !made) return fail(made.error());
   const std::string lock_path = path + "/" + std::string(kLockFile);
   const int lock = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (lock < 0)
     return fail(unusable("data directory " + path, "cannot be written by this user", errno));
-  DataDir directory(std::move(path), lock);
+  DataDir directory(std::move(path), std::move(disk), lock);
   if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
     return fail(StoreError{StoreError::Kind::locked,
                            fmt::format("data directory {} is in use by another harrierd (pid {})",
@@ -76,38 +86,19 @@ Result<DataDir, StoreError> DataDir::open(std::string path) {
 }
 
 DataDir::DataDir(DataDir&& other) noexcept
-    : path_(std::move(other.path_)), lock_(std::exchange(other.lock_, -1)) {}
+    : path_(std::move(other.path_)),
+      disk_(std::move(other.disk_)),
+      lock_(std::exchange(other.lock_, -1)) {}
 
 DataDir& DataDir::operator=(DataDir&& other) noexcept {
   std::swap(path_, other.path_);
+  std::swap(disk_, other.disk_);
   std::swap(lock_, other.lock_);
   return *this;
 }
 
 DataDir::~DataDir() {
   if (lock_ >= 0) ::close(lock_);
-}
-
-Result<void, StoreError> replace_file(const std::string& path, std::string_view content) {
-  const std::string fresh = path + ".new";
-  const int file = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (file < 0) return fail(unusable(path, "cannot be written", errno));
-  const bool written = write_all(file, content) && ::fsync(file) == 0;
-  const int error = errno;
-  ::close(file);
-  if (!written) return fail(unusable(path, "cannot be written", error));
-  if (::rename(fresh.c_str(), path.c_str()) != 0) {
-    return fail(unusable(path, "cannot be replaced", errno));
-  }
-  return sync_directory(std::filesystem::path(path).parent_path());
-}
-
-Result<void, StoreError> sync_directory(const std::string& path) {
-  return sync_path(path, O_DIRECTORY);
-}
-
-Result<void, StoreError> sync_file(const std::string& path) {
-  return sync_path(path, 0);
 }
 
 }  // namespace harrier

@@ -2,8 +2,10 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/result.h"
+#include "storage/disk.h"
 #include "storage/store.h"
 
 namespace harrier {
@@ -17,28 +19,26 @@ namespace harrier {
 //   db/            the RocksDB database
 class DataDir {
  public:
-  // Makes the directory if there is none. Errors: locked, unusable, no_space.
-  static Result<DataDir, StoreError> open(std::string path);
+  // Makes the directory if there is none. `disk` is where the files in it are, but for the lock.
+  // Errors: locked, unusable, no_space.
+  static Result<DataDir, StoreError> open(std::string path, Disk disk = Disk());
   DataDir(DataDir&& other) noexcept;
   DataDir& operator=(DataDir&& other) noexcept;
   ~DataDir();
 
   const std::string& path() const { return path_; }
 
+  const Disk& disk() const { return disk_; }
+
   std::string file(std::string_view name) const { return path_ + "/" + std::string(name); }
 
  private:
-  DataDir(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}
+  DataDir(std::string path, Disk disk, int lock)
+      : path_(std::move(path)), disk_(std::move(disk)), lock_(lock) {}
 
   std::string path_;
+  Disk disk_;
   int lock_;  // open file; closing it ends the lock
 };
-
-// Replaces the content of a small file so that a crash leaves the old or the new one.
-Result<void, StoreError> replace_file(const std::string& path, std::string_view content);
-
-// Makes the names in a directory, or the content of a file, survive a power loss.
-Result<void, StoreError> sync_directory(const std::string& path);
-Result<void, StoreError> sync_file(const std::string& path);
 
 }  // namespace harrier

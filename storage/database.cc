@@ -171,25 +171,6 @@ std::vector<rocksdb::ColumnFamilyDescriptor> column_families(const StoreConfig& 
           {"qs", small}};
 }
 
-// What a killed process wrote may still be in the system's memory alone. RocksDB replays it without
-// a sync, and what follows is synced into a newer log: then a power cut would take the end of the
-// older log, and with it, as replay stops at the hole, all of the newer one.
-Result<void, StoreError> sync_logs(rocksdb::FileSystem& files, const std::string& path) {
-  const rocksdb::IOOptions options;
-  std::vector<std::string> names;
-  if (!files.GetChildren(path, options, &names, nullptr).ok()) return {};  // a new database
-  for (const std::string& name : names) {
-    if (!name.ends_with(".log")) continue;
-    std::unique_ptr<rocksdb::FSWritableFile> log;
-    rocksdb::IOStatus synced =
-        files.ReopenWritableFile(path + "/" + name, rocksdb::FileOptions(), &log, nullptr);
-    if (synced.ok()) synced = log->Sync(options, nullptr);
-    if (synced.ok()) synced = log->Close(options, nullptr);
-    if (!synced.ok()) return fail(store_error(synced, "syncing the log " + name));
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<void, StoreError> DatabaseWatch::state() const {
@@ -226,9 +207,6 @@ Result<std::unique_ptr<Database>, StoreError> Database::open(const std::string& 
   if (config.file_system != nullptr) {
     database->env_ = rocksdb::NewCompositeEnv(config.file_system);
     options.env = database->env_.get();
-  }
-  if (auto synced = sync_logs(*options.env->GetFileSystem(), path); !synced) {
-    return fail(synced.error());
   }
   const rocksdb::Status opened =
       rocksdb::DB::Open(options, path, column_families(config, filter), &handles, &columns.db);

@@ -3,15 +3,14 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <sstream>
 #include <system_error>
+#include <vector>
 
 #include <fmt/core.h>
 
 #include "base/log.h"
-#include "storage/data_dir.h"
 
 namespace harrier {
 
@@ -25,6 +24,32 @@ std::string path_in(const std::string& data_dir) {
   return data_dir + "/" + std::string(kKnownLogsFile);
 }
 
+KnownLogs logs_in(const Disk& disk, const std::string& db, const std::vector<std::string>& names) {
+  KnownLogs logs;
+  for (const std::string& name : names) {
+    const std::uint64_t number = log_number(name);
+    if (number == 0) continue;
+    const auto size = disk.size_of(db + "/" + name);
+    if (size) logs[number] = *size;  // RocksDB deletes logs at any time
+  }
+  return logs;
+}
+
+Result<void, StoreError> note_present_logs(const Disk& disk, const std::string& db,
+                                           const std::string& data_dir) {
+  auto logs = read_known_logs(disk, data_dir);
+  if (!logs) return fail(logs.error());
+  const auto names = disk.names_in(db);
+  if (!names) return fail(names.error());
+  KnownLogs present = logs_in(disk, db, *names);
+  if (!present.empty()) std::prev(present.end())->second = 0;
+  for (const auto& [number, bytes] : present)
+    (*logs)[number] = std::max((*logs)[number], bytes);
+  while (logs->size() > kKnownLogsMax)
+    logs->erase(logs->begin());
+  return write_known_logs(disk, data_dir, *logs);
+}
+
 }  // namespace
 
 std::uint64_t log_number(std::string_view file_name) {
@@ -35,10 +60,12 @@ std::uint64_t log_number(std::string_view file_name) {
   return error == std::errc() && rest == ".log" ? number : 0;
 }
 
-Result<KnownLogs, StoreError> read_known_logs(const std::string& data_dir) {
+Result<KnownLogs, StoreError> read_known_logs(const Disk& disk, const std::string& data_dir) {
   KnownLogs logs;
-  std::ifstream file(path_in(data_dir));
-  if (!file) return logs;
+  if (!disk.exists(path_in(data_dir))) return logs;
+  const auto text = disk.read(path_in(data_dir));
+  if (!text) return fail(text.error());
+  std::istringstream file(*text);
   std::string line;
   bool intact = std::getline(file, line) && line == kTitle;
   while (intact && std::getline(file, line)) {
@@ -56,31 +83,22 @@ Result<KnownLogs, StoreError> read_known_logs(const std::string& data_dir) {
                   path_in(data_dir))});
 }
 
-Result<void, StoreError> write_known_logs(const std::string& data_dir, const KnownLogs& logs) {
+Result<void, StoreError> write_known_logs(const Disk& disk, const std::string& data_dir,
+                                          const KnownLogs& logs) {
   std::string text = fmt::format("{}\n", kTitle);
   for (const auto& [number, synced_bytes] : logs)
     text += fmt::format("{} {}\n", number, synced_bytes);
-  return replace_file(path_in(data_dir), text);
+  return disk.replace(path_in(data_dir), text);
 }
 
-void note_logs(const std::string& db) {
+Result<void, StoreError> note_logs(const Disk& disk, const std::string& db) {
+  // If this fails a log may be gone later although its own sync works.
+  if (auto synced = disk.sync_directory(db); !synced) return synced;
   const std::string data_dir = std::filesystem::path(db).parent_path();
-  KnownLogs logs = read_known_logs(data_dir).value_or(KnownLogs());
-  std::error_code gone;  // RocksDB deletes logs at any time
-  KnownLogs present;
-  for (const auto& file : std::filesystem::directory_iterator(db, gone)) {
-    const std::uint64_t number = log_number(file.path().filename().native());
-    const std::uintmax_t size = number > 0 ? file.file_size(gone) : 0;
-    if (number > 0 && !gone) present[number] = size;
+  if (auto noted = note_present_logs(disk, db, data_dir); !noted) {
+    kLog.warning("the logs are not noted: {}", noted.error().detail);
   }
-  if (!present.empty()) std::prev(present.end())->second = 0;
-  for (const auto& [number, bytes] : present)
-    logs[number] = std::max(logs[number], bytes);
-  while (logs.size() > kKnownLogsMax)
-    logs.erase(logs.begin());
-  auto noted = sync_directory(db);
-  if (noted) noted = write_known_logs(data_dir, logs);
-  if (!noted) kLog.warning("the logs are not noted: {}", noted.error().detail);
+  return {};
 }
 
 }  // namespace harrier

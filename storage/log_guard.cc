@@ -1,18 +1,14 @@
 #include "storage/log_guard.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <optional>
-#include <system_error>
 #include <utility>
 
 #include <fmt/core.h>
 
 #include "base/log.h"
-#include "storage/data_dir.h"
 #include "storage/known_logs.h"
 #include "storage/log_chain.h"
 #include "storage/manifest.h"
@@ -25,28 +21,11 @@ namespace fs = std::filesystem;
 
 constexpr Logger kLog("storage");
 
-StoreError unreadable(const std::string& path, const std::error_code& error) {
-  return {StoreError::Kind::io, fmt::format("{}: {}", path, error.message())};
-}
-
-Result<std::string, StoreError> read_file(const std::string& path) {
-  std::error_code error;
-  const std::uintmax_t size = fs::file_size(path, error);
-  if (error) return fail(unreadable(path, error));
-  std::string octets(size, '\0');
-  std::ifstream file(path, std::ios::binary);
-  if (!file.read(octets.data(), static_cast<std::streamsize>(size))) {
-    return fail(
-        unreadable(path, std::error_code(errno == 0 ? EIO : errno, std::generic_category())));
-  }
-  return octets;
-}
-
 // One look at a database: first everything is judged, then things are changed.
 class Guard {
  public:
-  Guard(const std::string& data_dir, OnDamage on_damage)
-      : data_dir_(data_dir), db_(data_dir + "/db"), on_damage_(on_damage) {}
+  Guard(const Disk& disk, const std::string& data_dir, OnDamage on_damage)
+      : disk_(disk), data_dir_(data_dir), db_(data_dir + "/db"), on_damage_(on_damage) {}
 
   Result<GuardFindings, StoreError> run() {
     if (auto listed = list_files(); !listed) return fail(listed.error());
@@ -76,10 +55,10 @@ class Guard {
   Result<void, StoreError> mend_known_logs();
   Result<void, StoreError> mend_logs();
   Result<void, StoreError> set_aside(const std::string& path, bool keeps_original);
-  Result<void, StoreError> truncate(const std::string& path, std::uint64_t size);
 
   std::string path_of(std::uint64_t log) const { return fmt::format("{}/{:06}.log", db_, log); }
 
+  const Disk& disk_;
   const std::string data_dir_;
   const std::string db_;
   GuardFindings findings_;
@@ -104,13 +83,14 @@ class Guard {
 };
 
 Result<void, StoreError> Guard::list_files() {
-  std::error_code error;
-  if (!fs::exists(db_, error)) return {};
-  for (const auto& file : fs::directory_iterator(db_, error)) {
-    const std::string name = file.path().filename();
+  if (!disk_.exists(db_)) return {};
+  const auto names = disk_.names_in(db_);
+  if (!names) return fail(names.error());
+  for (const std::string& name : *names) {
     if (const std::uint64_t log = log_number(name)) {
-      logs_[log] = file.file_size(error);
-      if (error) break;
+      const auto size = disk_.size_of(path_of(log));
+      if (!size) return fail(size.error());
+      logs_[log] = *size;
     }
     has_tables_ |= name.ends_with(".sst");
     // Their numbers have six digits or more: a longer name is newer.
@@ -119,22 +99,22 @@ Result<void, StoreError> Guard::list_files() {
       newest_manifest_ = name;
     }
   }
-  if (error) return fail(unreadable(db_, error));
-  auto known = read_known_logs(data_dir_);
+  auto known = read_known_logs(disk_, data_dir_);
   if (known) {
     known_logs_ = *std::move(known);
-  } else {
+  } else if (known.error().kind == StoreError::Kind::corruption) {
     findings_.lost.push_back(known.error().detail);
+  } else {
+    return fail(known.error());
   }
   return {};
 }
 
 Result<void, StoreError> Guard::judge_manifest() {
   const std::string current_path = db_ + "/CURRENT";
-  std::error_code ignored;
   std::optional<std::string> name;
-  if (fs::exists(current_path, ignored)) {
-    const auto current = read_file(current_path);
+  if (disk_.exists(current_path)) {
+    const auto current = disk_.read(current_path);
     if (!current) return fail(current.error());
     name = manifest_name(*current);
   } else {
@@ -142,14 +122,14 @@ Result<void, StoreError> Guard::judge_manifest() {
     const bool is_new = !has_tables_ && std::none_of(logs_.begin(), logs_.end(), is_filled);
     if (is_new) return {};
   }
-  if (!name || !fs::exists(db_ + "/" + *name, ignored)) {
+  if (!name || !disk_.exists(db_ + "/" + *name)) {
     findings_.lost.push_back(fmt::format("{} does not name the database's MANIFEST", current_path));
     replace_current_ = true;
     name = newest_manifest_;
     if (name->empty()) return {};
   }
   manifest_path_ = db_ + "/" + *name;
-  const auto octets = read_file(manifest_path_);
+  const auto octets = disk_.read(manifest_path_);
   if (!octets) return fail(octets.error());
   const Manifest manifest = read_manifest(*octets);
   first_log_needed_ = manifest.first_log_needed;
@@ -183,7 +163,7 @@ Result<void, StoreError> Guard::judge_logs() {
   LogChain chain;
   for (const auto& [log, size] : logs_) {
     if (log < first_log_needed_) continue;
-    const auto octets = read_file(path_of(log));
+    const auto octets = disk_.read(path_of(log));
     if (!octets) return fail(octets.error());
     const auto known = known_logs_.find(log);
     chain.add(log, known == known_logs_.end() ? 0 : known->second, *octets);
@@ -237,12 +217,10 @@ Result<void, StoreError> Guard::mend() {
   if (auto mended = mend_logs(); !mended) return mended;
   // What is replayed must not be lost later, when a new run has built on it.
   for (const auto& [log, size] : logs_) {
-    std::error_code ignored;
-    if (!fs::exists(path_of(log), ignored)) continue;
-    if (auto synced = sync_file(path_of(log)); !synced) return synced;
+    if (!disk_.exists(path_of(log))) continue;  // set aside
+    if (auto synced = disk_.sync(path_of(log)); !synced) return synced;
   }
-  std::error_code ignored;
-  return fs::exists(db_, ignored) ? sync_directory(db_) : Result<void, StoreError>();
+  return disk_.exists(db_) ? disk_.sync_directory(db_) : Result<void, StoreError>();
 }
 
 Result<void, StoreError> Guard::mend_manifest() {
@@ -250,10 +228,10 @@ Result<void, StoreError> Guard::mend_manifest() {
     if (keep_damaged_manifest_) {
       if (auto kept = set_aside(manifest_path_, true); !kept) return kept;
     }
-    if (auto cut = truncate(manifest_path_, *manifest_size_); !cut) return cut;
+    if (auto cut = disk_.truncate(manifest_path_, *manifest_size_); !cut) return cut;
   }
   if (!replace_current_ || manifest_path_.empty()) return {};
-  return replace_file(db_ + "/CURRENT", fs::path(manifest_path_).filename().native() + "\n");
+  return disk_.replace(db_ + "/CURRENT", fs::path(manifest_path_).filename().native() + "\n");
 }
 
 // First of all, so that nothing is missed that was set aside on purpose.
@@ -270,7 +248,7 @@ Result<void, StoreError> Guard::mend_known_logs() {
   }
   if (!findings_.lost.empty()) known.clear();
   return known == known_logs_ && findings_.lost.empty() ? Result<void, StoreError>()
-                                                        : write_known_logs(data_dir_, known);
+                                                        : write_known_logs(disk_, data_dir_, known);
 }
 
 // From the last log to the first: interrupted at any point, the gap is still there.
@@ -284,42 +262,35 @@ Result<void, StoreError> Guard::mend_logs() {
     if (keep_cut_part_) {
       if (auto kept = set_aside(path, true); !kept) return kept;
     }
-    if (auto cut = truncate(path, cut_->offset); !cut) return cut;
+    if (auto cut = disk_.truncate(path, cut_->offset); !cut) return cut;
   }
   for (const LogPlace& end : idle_ends_) {
     if (cut_ && end.log >= cut_->log) continue;
-    if (auto cut = truncate(path_of(end.log), end.offset); !cut) return cut;
+    if (auto cut = disk_.truncate(path_of(end.log), end.offset); !cut) return cut;
   }
   return {};
 }
 
 // Copies or renames a file to a name that RocksDB ignores.
 Result<void, StoreError> Guard::set_aside(const std::string& path, bool keeps_original) {
-  std::error_code error;
   std::string aside = path + ".damaged";
-  for (int number = 2; fs::exists(aside, error); ++number)
+  for (int number = 2; disk_.exists(aside); ++number)
     aside = fmt::format("{}.damaged{}", path, number);
   if (keeps_original) {
-    fs::copy_file(path, aside, error);
-  } else {
-    fs::rename(path, aside, error);
+    const auto octets = disk_.read(path);
+    if (!octets) return fail(octets.error());
+    return disk_.replace(aside, *octets);
   }
-  if (error) return fail(unreadable(aside, error));
-  if (auto synced = sync_file(aside); !synced) return synced;
-  return sync_directory(db_);
-}
-
-Result<void, StoreError> Guard::truncate(const std::string& path, std::uint64_t size) {
-  std::error_code error;
-  fs::resize_file(path, size, error);
-  if (error) return fail(unreadable(path, error));
-  return sync_file(path);
+  if (auto synced = disk_.sync(path); !synced) return synced;
+  if (auto moved = disk_.move(path, aside); !moved) return moved;
+  return disk_.sync_directory(db_);
 }
 
 }  // namespace
 
-Result<GuardFindings, StoreError> guard_database(const std::string& data_dir, OnDamage on_damage) {
-  return Guard(data_dir, on_damage).run();
+Result<GuardFindings, StoreError> guard_database(const Disk& disk, const std::string& data_dir,
+                                                 OnDamage on_damage) {
+  return Guard(disk, data_dir, on_damage).run();
 }
 
 }  // namespace harrier

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "storage/disk.h"
 #include "storage/store.h"
 
 namespace harrier {
@@ -24,6 +25,7 @@ struct GuardFindings {
 // that everything a new run starts from is synced, and cuts off what must not be replayed: an
 // interrupted write at the end, what follows a gap of unsynced writes. The caller holds the lock of
 // the directory. Errors: corruption, io, unusable. Costs one read of the logs.
-Result<GuardFindings, StoreError> guard_database(const std::string& data_dir, OnDamage on_damage);
+Result<GuardFindings, StoreError> guard_database(const Disk& disk, const std::string& data_dir,
+                                                 OnDamage on_damage);
 
 }  // namespace harrier

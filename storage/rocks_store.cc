@@ -90,7 +90,7 @@ class RocksStore final : public Store {
 }  // namespace
 
 Result<std::unique_ptr<Store>, StoreError> open_rocks_store(const StoreConfig& config) {
-  auto directory = DataDir::open(config.data_dir);
+  auto directory = DataDir::open(config.data_dir, Disk(config.file_system));
   if (!directory) return fail(directory.error());
   auto store = std::make_unique<RocksStore>(*std::move(directory));
   if (auto opened = store->open(config); !opened) return fail(opened.error());

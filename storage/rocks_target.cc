@@ -23,13 +23,14 @@ constexpr std::uint64_t kHealBytes = 16 << 20;
 }  // namespace
 
 RocksTarget::RocksTarget(std::string data_dir, StoreConfig config)
-    : data_dir_(std::move(data_dir)), config_(std::move(config)) {}
+    : data_dir_(std::move(data_dir)), config_(std::move(config)), disk_(config_.file_system) {}
 
 RocksTarget::~RocksTarget() = default;
 
 Result<void, StoreError> RocksTarget::open(OnDamage on_damage) {
-  const auto guarded = guard_database(data_dir_, on_damage);
+  const auto guarded = guard_database(disk_, data_dir_, on_damage);
   if (!guarded) return fail(guarded.error());
+  if (auto made = disk_.make_directory(database_path()); !made) return made;
   auto opened = Database::open(database_path(), config_, filter_);
   if (!opened) return fail(opened.error());
   database_ = *std::move(opened);
@@ -39,7 +40,7 @@ Result<void, StoreError> RocksTarget::open(OnDamage on_damage) {
 Result<void, StoreError> RocksTarget::recover() {
   auto recovered = harrier::recover(columns());
   if (!recovered) return fail(recovered.error());
-  note_logs(database_path());
+  if (auto noted = note_logs(disk_, database_path()); !noted) return noted;
   if (first_run_ == 0) first_run_ = recovered->run;
   recovered->first_run = first_run_;
   kLog.info("store in {} open: {} lanes, epoch {}, last stop {}, checksums {}", data_dir_,

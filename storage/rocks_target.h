@@ -10,6 +10,7 @@
 #include "storage/commit_loop.h"
 #include "storage/commit_writer.h"
 #include "storage/database.h"
+#include "storage/disk.h"
 #include "storage/floor_filter.h"
 #include "storage/lane_reader.h"
 #include "storage/log_guard.h"
@@ -50,6 +51,7 @@ class RocksTarget final : public CommitTarget {
 
   const std::string data_dir_;
   const StoreConfig config_;
+  const Disk disk_;
   FloorFilter filter_;  // outlives the database: its floors stay true
   std::unique_ptr<Database> database_;
   std::unique_ptr<CommitWriter> writer_;

@@ -1,9 +1,6 @@
 #include "storage/schema.h"
 
 #include <charconv>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <system_error>
 
 #include <fmt/core.h>
@@ -49,18 +46,17 @@ std::optional<StoreFormat> parse_store_format(std::string_view text) {
 
 Result<std::optional<StoreFormat>, StoreError> read_store_format(const DataDir& directory) {
   const std::string path = directory.file(kFormatFile);
-  std::ifstream file(path);
-  if (!file) {
+  if (!directory.disk().exists(path)) {
     // The format is written before the database, so a database without it is not ours.
-    std::error_code ignored;
-    if (!std::filesystem::exists(directory.file("db"), ignored)) return std::nullopt;
+    if (!directory.disk().exists(directory.file("db"))) return std::nullopt;
     return fail(StoreError{StoreError::Kind::corruption,
                            fmt::format("{} is missing beside db/; restore it or use another "
                                        "data_dir",
                                        path)});
   }
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  const std::optional<StoreFormat> format = parse_store_format(text);
+  const auto text = directory.disk().read(path);
+  if (!text) return fail(text.error());
+  const std::optional<StoreFormat> format = parse_store_format(*text);
   if (!format) {
     return fail(StoreError{StoreError::Kind::corruption,
                            fmt::format("{} does not tell a store format; restore it", path)});
@@ -76,7 +72,7 @@ Result<std::optional<StoreFormat>, StoreError> read_store_format(const DataDir& 
 }
 
 Result<void, StoreError> write_store_format(const DataDir& directory, const StoreFormat& format) {
-  return replace_file(directory.file(kFormatFile), to_text(format));
+  return directory.disk().replace(directory.file(kFormatFile), to_text(format));
 }
 
 std::span<const Migration> migrations() {

@@ -21,8 +21,8 @@ struct StoreConfig {
   // Start although something that had been synced cannot be read any more, without it.
   bool accept_data_loss = false;
 
-  // What the database reads and writes its files through; null: the system's own. The few files
-  // beside it (lock, store.format) always use the system's. For tests, which let it fail.
+  // What all files but the lock are read and written through; null: the system's own. For tests,
+  // which let it fail.
   std::shared_ptr<rocksdb::FileSystem> file_system;
 };
 

@@ -6,11 +6,12 @@
 
 #include <fmt/core.h>
 #include <rocksdb/db.h>
+#include <rocksdb/env.h>
 #include <rocksdb/utilities/checkpoint.h>
 
 #include "base/log.h"
 #include "storage/columns.h"
-#include "storage/data_dir.h"
+#include "storage/disk.h"
 #include "storage/schema.h"
 
 namespace harrier {
@@ -35,16 +36,20 @@ Result<void, StoreError> copy_database(rocksdb::DB& db, const std::string& path)
   return {};
 }
 
+Disk disk_of(const rocksdb::DB& db) {
+  return Disk(db.GetEnv()->GetFileSystem());
+}
+
 // RocksDB does not sync all files that it links or copies.
-Result<void, StoreError> sync_all(const std::string& directory) {
+Result<void, StoreError> sync_all(const Disk& disk, const std::string& directory) {
   std::error_code error;
   for (const auto& file : fs::recursive_directory_iterator(directory, error)) {
     const std::string path = file.path();
-    auto synced = file.is_directory() ? sync_directory(path) : sync_file(path);
+    auto synced = file.is_directory() ? disk.sync_directory(path) : disk.sync(path);
     if (!synced) return synced;
   }
   if (error) return fail(unusable(directory, error.message()));
-  return sync_directory(directory);
+  return disk.sync_directory(directory);
 }
 
 Result<void, StoreError> fill(rocksdb::DB& db, const std::string& directory) {
@@ -53,7 +58,7 @@ Result<void, StoreError> fill(rocksdb::DB& db, const std::string& directory) {
   fs::copy_file(format, directory + "/" + std::string(kFormatFile), error);
   if (error) return fail(unusable(directory, error.message()));
   if (auto copied = copy_database(db, directory + "/db"); !copied) return copied;
-  return sync_all(directory);
+  return sync_all(disk_of(db), directory);
 }
 
 void empty(const std::string& directory) {
@@ -77,7 +82,7 @@ Result<void, StoreError> copy_store(rocksdb::DB& db, const std::string& director
     return filled;
   }
   kLog.info("the store was copied to {}", directory);
-  return sync_directory(fs::absolute(directory).parent_path());
+  return disk_of(db).sync_directory(fs::absolute(directory).parent_path());
 }
 
 }  // namespace harrier

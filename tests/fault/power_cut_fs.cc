@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -39,6 +40,12 @@ bool is_manifest(const std::string& path) {
   return name_of(path).starts_with("MANIFEST");
 }
 
+std::string octets_from(const std::string& path, std::uint64_t begin) {
+  std::ifstream file(path, std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(begin));
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
 void zero(const std::string& path, std::uint64_t begin, std::uint64_t end) {
   std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
   file.seekp(static_cast<std::streamoff>(begin));
@@ -68,7 +75,7 @@ class PowerCutFs::WritableFile final : public rocksdb::FSWritableFileOwnerWrappe
   }
 
   IOStatus Truncate(std::uint64_t size, const Options& options, Debug* debug) override {
-    return owner_.truncate(*node_, path_, size, *target(), options, debug);
+    return owner_.truncate(node_, path_, size, *target(), options, debug);
   }
 
   IOStatus Sync(const Options& /*options*/, Debug* /*debug*/) override {
@@ -191,7 +198,8 @@ IOStatus PowerCutFs::enter(const Lock& lock, FileOperation operation, const std:
   const bool changes = operation != FileOperation::read;
   if (changes && cut_ && cut_->suffix.empty() && cut_->operations-- == 0) freeze(lock);
   if (!fault_ || fault_->operation != operation) return IOStatus::OK();
-  if (name_of(path).find(fault_->file) == std::string::npos) return IOStatus::OK();
+  const std::string name = name_of(path);
+  if (!name.starts_with(fault_->file) && !name.ends_with(fault_->file)) return IOStatus::OK();
   if (fault_->nth > 1) {
     --fault_->nth;
     return IOStatus::OK();
@@ -243,13 +251,20 @@ IOStatus PowerCutFs::append(Node& node, const std::string& path, std::string_vie
   return status;
 }
 
-IOStatus PowerCutFs::truncate(Node& node, const std::string& path, std::uint64_t size,
-                              rocksdb::FSWritableFile& file, const Options& options, Debug* debug) {
+IOStatus PowerCutFs::truncate(const std::shared_ptr<Node>& node, const std::string& path,
+                              std::uint64_t size, rocksdb::FSWritableFile& file,
+                              const Options& options, Debug* debug) {
   const Lock lock(mutex_);
   if (IOStatus entered = enter(lock, FileOperation::truncate, path); !entered.ok()) return entered;
-  if (frozen_) return IOStatus::OK();  // could not be undone
-  node.written = size;
-  node.synced = std::min(node.synced, size);
+  Change& noted = changes_.emplace_back();
+  noted.kind = Change::Kind::truncate;
+  noted.number = ++change_number_;
+  noted.path = path;
+  noted.node = node;
+  noted.left = size;
+  noted.tail = octets_from(path, size);
+  noted.before = *node;
+  if (!frozen_) *node = {std::min(node->written, size), std::min(node->synced, size)};
   return file.Truncate(size, options, debug);
 }
 
@@ -276,7 +291,8 @@ IOStatus PowerCutFs::sync(Node& node, const std::string& path) {
   keep_changes([&](const Change& change) {
     return change.number <= last_change &&
            (rule_ == DirectoryRule::journal ||
-            (change.path == path && change.kind == Change::Kind::create));
+            (change.path == path &&
+             (change.kind == Change::Kind::create || change.kind == Change::Kind::truncate)));
   });
   return IOStatus::OK();
 }
@@ -290,7 +306,8 @@ IOStatus PowerCutFs::sync_directory(const std::string& path) {
   if (frozen_) return IOStatus::OK();
   keep_changes([&](const Change& change) {
     return change.number <= last_change &&
-           (rule_ == DirectoryRule::journal || folder_of(change.path) == path);
+           (rule_ == DirectoryRule::journal ||
+            (folder_of(change.path) == path && change.kind != Change::Kind::truncate));
   });
   return IOStatus::OK();
 }
@@ -401,17 +418,6 @@ IOStatus PowerCutFs::DeleteFile(const std::string& path, const Options& options,
   return target()->DeleteFile(path, options, debug);
 }
 
-IOStatus PowerCutFs::Truncate(const std::string& path, std::size_t size, const Options& options,
-                              Debug* debug) {
-  const Lock lock(mutex_);
-  if (IOStatus entered = enter(lock, FileOperation::truncate, path); !entered.ok()) return entered;
-  if (frozen_) return IOStatus::OK();  // could not be undone
-  Node& node = *node_of(path);
-  node.written = size;
-  node.synced = std::min<std::uint64_t>(node.synced, size);
-  return target()->Truncate(path, size, options, debug);
-}
-
 IOStatus PowerCutFs::RenameFile(const std::string& from, const std::string& to,
                                 const Options& options, Debug* debug) {
   const Lock lock(mutex_);
@@ -487,13 +493,21 @@ void PowerCutFs::lose_changes(std::mt19937_64& random, std::string& report) {
       continue;
     }
     undo(change);
-    constexpr std::string_view kNames[] = {"creation", "renaming", "removal"};
+    constexpr std::string_view kNames[] = {"creation", "renaming", "removal", "cut"};
     report += fmt::format("  {}: {} undone\n", name_of(change.path),
                           kNames[static_cast<std::size_t>(change.kind)]);
   }
 }
 
 void PowerCutFs::undo(const Change& change) {
+  if (change.kind == Change::Kind::truncate) {
+    const auto file = nodes_.find(change.path);
+    if (file == nodes_.end() || file->second != change.node) return;  // removed for good
+    fs::resize_file(change.path, change.left);
+    std::ofstream(change.path, std::ios::binary | std::ios::app) << change.tail;
+    if (change.number <= last_change_) *change.node = change.before;
+    return;
+  }
   if (change.kind == Change::Kind::create) {
     nodes_.erase(change.path);
     fs::remove(change.path);

@@ -29,7 +29,8 @@ enum class FileOperation {
   read
 };
 
-// What makes a change of a directory (a creation, a renaming, a removal) survive a power cut.
+// What makes a change of a directory (a creation, a renaming, a removal) survive a power cut. That
+// a file was cut off survives with the next sync of it, or for journal of anything.
 enum class DirectoryRule {
   journal,  // the next sync of anything, as in ext4: changes survive up to some point in time
   strict    // a sync of the directory, for a new file also its own: each survives or not by itself
@@ -43,7 +44,8 @@ struct PowerCut {
   std::uint64_t operations = 0;
 };
 
-// The `nth` such operation on a file whose name contains `file` fails, and so do `more` after it.
+// The `nth` such operation on a file whose name begins or ends with `file` fails, and so do `more`
+// after it.
 struct FileFault {
   FileOperation operation;
   std::string file;
@@ -121,8 +123,6 @@ class PowerCutFs final : public rocksdb::FileSystemWrapper {
   Status NewDirectory(const std::string& path, const Options& options,
                       std::unique_ptr<rocksdb::FSDirectory>* directory, Debug* debug) override;
   Status DeleteFile(const std::string& path, const Options& options, Debug* debug) override;
-  Status Truncate(const std::string& path, std::size_t size, const Options& options,
-                  Debug* debug) override;
   Status RenameFile(const std::string& from, const std::string& to, const Options& options,
                     Debug* debug) override;
   Status GetFreeSpace(const std::string& path, const Options& options, std::uint64_t* octets,
@@ -146,14 +146,18 @@ class PowerCutFs final : public rocksdb::FileSystemWrapper {
     enum class Kind {
       create,
       rename,
-      remove
+      remove,
+      truncate
     };
     Kind kind;
     std::uint64_t number;
     std::string path;
     std::string from;   // of a renaming
     std::string grave;  // where the file lies that `path` was before; empty: there was none
-    std::shared_ptr<Node> node;  // of the file in the grave
+    std::shared_ptr<Node> node;  // of the file in the grave, or of the one that is cut
+    std::uint64_t left = 0;      // of a cut: octets that stay
+    std::string tail{};          // and those that go
+    Node before{};               // likewise
   };
 
   using Lock = std::unique_lock<std::mutex>;
@@ -164,7 +168,7 @@ class PowerCutFs final : public rocksdb::FileSystemWrapper {
   Status read(const std::string& path);
   Status append(Node& node, const std::string& path, std::string_view octets,
                 rocksdb::FSWritableFile& file, const Options& options, Debug* debug);
-  Status truncate(Node& node, const std::string& path, std::uint64_t size,
+  Status truncate(const std::shared_ptr<Node>& node, const std::string& path, std::uint64_t size,
                   rocksdb::FSWritableFile& file, const Options& options, Debug* debug);
   Status sync(Node& node, const std::string& path);
   Status sync_directory(const std::string& path);

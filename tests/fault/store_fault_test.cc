@@ -79,7 +79,7 @@ TEST_SUITE("store on a disk with errors") {
           Fault{"creation of a table", FileOperation::create, ".sst", false},
           Fault{"append to the manifest", FileOperation::append, "MANIFEST", false},
           Fault{"sync of the manifest", FileOperation::sync, "MANIFEST", false},
-          Fault{"sync of the directory", FileOperation::sync_directory, "", false}}) {
+          Fault{"sync of the directory", FileOperation::sync_directory, "db", false}}) {
       CAPTURE(fault.name);
       for (std::uint64_t seed = 1; seed <= 2; ++seed) {
         CAPTURE(seed);

@@ -188,7 +188,7 @@ TEST_SUITE("log guard") {
     for (int run = 0; run < 10; ++run) {
       site.run(60, 10'000);
       if (run % 3 == 0) test::open_store(site.config)->stop();
-      const auto findings = guard_database(site.temp.path(), OnDamage::report);
+      const auto findings = guard_database(Disk(), site.temp.path(), OnDamage::report);
       REQUIRE(findings.has_value());
       CHECK(findings->lost.empty());
       CHECK(findings->notes.empty());
@@ -203,7 +203,7 @@ TEST_SUITE("log guard") {
     flip(log, fs::file_size(log) / 2);
     const std::string octets = read_octets(log);
     for (int times = 0; times < 2; ++times) {
-      const auto findings = guard_database(site.temp.path(), OnDamage::report);
+      const auto findings = guard_database(Disk(), site.temp.path(), OnDamage::report);
       REQUIRE(findings.has_value());
       CHECK(findings->lost.size() == 1);
     }
