@@ -10,7 +10,7 @@
 
 #include <fmt/core.h>
 
-#include "storage/data_dir.h"
+#include "storage/disk.h"
 
 namespace harrier {
 namespace {
@@ -47,7 +47,7 @@ Outcome copy_file(const fs::path& from, const fs::path& to, const std::stop_toke
   if (in.bad()) return last_error(from);
   out.close();
   if (!out) return last_error(to);
-  return synced(sync_file(to));
+  return synced(Disk().sync(to));
 }
 
 Outcome copy_entries(const fs::path& from, const fs::path& to, const std::stop_token& stop) {
@@ -67,7 +67,7 @@ Outcome copy_entries(const fs::path& from, const fs::path& to, const std::stop_t
     if (error) return failed(target, error);
   }
   if (error) return failed(from, error);
-  return synced(sync_directory(to));
+  return synced(Disk().sync_directory(to));
 }
 
 void clear(const fs::path& directory) {
@@ -86,7 +86,7 @@ Outcome copy_directory(const std::string& from, const std::string& to,
   if (error) return failed(to, error);
   if (!is_empty) return fail(fmt::format("cannot copy to {}: it is not empty; name another", to));
   Outcome copied = copy_entries(from, to, stop);
-  if (copied) copied = synced(sync_directory((fs::path(to) / "..").lexically_normal()));
+  if (copied) copied = synced(Disk().sync_directory((fs::path(to) / "..").lexically_normal()));
   if (!copied) clear(to);
   return copied;
 }

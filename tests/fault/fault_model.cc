@@ -1,15 +1,20 @@
 #include "fault_model.h"
 
 #include <algorithm>
+#include <charconv>
+#include <string_view>
 #include <utility>
 
 #include <fmt/core.h>
+
+#include "tests/unit/storage/store_support.h"
 
 namespace harrier::test {
 
 namespace {
 
 constexpr std::string_view kProgress = "progress-";
+constexpr std::string_view kSharedKey = "shared.";
 constexpr std::size_t kComplaintsMax = 5;
 
 Timestamp enqueued_at(Sequence seq) {
@@ -27,12 +32,26 @@ bool same(const Message& a, const Message& b) {
          a.ttl_ms() == b.ttl_ms();
 }
 
+// What a stored message must be, as far as it tells itself.
+EntryModel entry_of(const Message& message) {
+  EntryModel entry{.bytes = static_cast<std::uint32_t>(message.body().size()),
+                   .shared = 0,
+                   .is_transient = !message.persistent()};
+  std::string_view key = message.routing_key();
+  if (key.starts_with(kSharedKey)) {
+    key.remove_prefix(kSharedKey.size());
+    std::from_chars(key.data(), key.data() + key.size(), entry.shared);
+  }
+  return entry;
+}
+
 void add(const Step& step, StoreBatch& batch) {
   const LaneId lane{step.lane};
   switch (step.kind) {
     case Step::Kind::put:
-      batch.put(lane, step.seq, message_of(step.lane, step.seq, step.bytes), enqueued_at(step.seq),
-                expires_at(step.seq));
+      batch.put(lane, step.seq,
+                step.message ? step.message : message_of(step.lane, step.seq, step.entry),
+                enqueued_at(step.seq), expires_at(step.seq));
       break;
     case Step::Kind::settle:
       batch.settle(lane, step.seq, {step.count, step.bytes});
@@ -66,16 +85,21 @@ StoreBatch to_batch(const Submission& submission) {
   return batch;
 }
 
-MessageRef message_of(std::uint32_t lane, Sequence seq, std::uint32_t bytes) {
-  const std::uint64_t mix = (lane * 1'000'003ULL + seq) * 0x9E3779B97F4A7C15ULL;
+MessageRef message_of(std::uint32_t lane, Sequence seq, const EntryModel& entry) {
+  const bool is_shared = entry.shared != 0;
+  const std::uint64_t place = is_shared ? entry.shared : lane * 1'000'003ULL + seq;
+  const std::uint64_t mix = place * 0x9E3779B97F4A7C15ULL;
   const auto chance = [mix](int shift, std::uint64_t n) { return (mix >> shift) % n; };
-  std::string body(bytes, static_cast<char>('a' + chance(8, 26)));
-  body.replace(0, std::min<std::size_t>(bytes, 16), fmt::format("{:016x}", mix), 0,
-               std::min<std::size_t>(bytes, 16));
+  std::string body(entry.bytes, static_cast<char>('a' + chance(8, 26)));
+  body.replace(0, std::min<std::size_t>(entry.bytes, 16), fmt::format("{:016x}", mix), 0,
+               std::min<std::size_t>(entry.bytes, 16));
+  const std::string shared_key = fmt::format("{}{}", kSharedKey, entry.shared);
   return Message::create({.exchange = chance(16, 2) == 0 ? "" : "logs",
-                          .routing_key = chance(20, 2) == 0 ? "key" : "other.key",
+                          .routing_key = is_shared            ? shared_key
+                                         : chance(20, 2) == 0 ? "key"
+                                                              : "other.key",
                           .properties = std::string(chance(24, 20), 'p'),
-                          .persistent = true,
+                          .persistent = !entry.is_transient,
                           .priority = static_cast<std::uint8_t>(chance(32, 3)),
                           .ttl_ms = chance(36, 4) == 0 ? 1000 : -1},
                          body);
@@ -93,10 +117,16 @@ void StoreModel::apply(const Submission& submission) {
       LaneModel& lane = lanes[step.lane];
       const bool is_one = step.kind == Step::Kind::put || step.kind == Step::Kind::settle;
       lane.next_seq = std::max(lane.next_seq, step.seq + (is_one ? 1 : 0));
-      if (step.kind == Step::Kind::put) lane.live[step.seq] = step.bytes;
-      if (step.kind == Step::Kind::settle) lane.live.erase(step.seq);
+      if (step.kind == Step::Kind::put && step.entry.is_transient) lane.transient.insert(step.seq);
+      if (step.kind == Step::Kind::put && !step.entry.is_transient)
+        lane.live[step.seq] = step.entry;
+      if (step.kind == Step::Kind::settle) {
+        lane.live.erase(step.seq);
+        lane.transient.erase(step.seq);
+      }
       if (step.kind == Step::Kind::settle_all) {
         lane.live.erase(lane.live.begin(), lane.live.lower_bound(step.seq));
+        lane.transient.erase(lane.transient.begin(), lane.transient.lower_bound(step.seq));
       }
     }
   }
@@ -117,44 +147,82 @@ std::uint64_t Recovered::last_number() const {
 Result<Recovered, StoreError> read_back(Store& store, const std::vector<LaneId>& lanes,
                                         AfterCrash after) {
   Recovered found;
+  found.all_redelivered = after == AfterCrash::yes;
   const auto scanned = store.scan_records(
       "", [&](std::string_view key, std::string_view value) { found.records.emplace(key, value); });
   if (!scanned) return fail(scanned.error());
   const auto recovered = store.recover_lanes(lanes);
   if (!recovered) return fail(recovered.error());
-  for (const RecoveredLane& lane : *recovered)
+  for (const RecoveredLane& lane : *recovered) {
     found.next_seq[lane.lane.value] = lane.next_seq;
-  const auto complain = [&](auto&& entry, std::string_view what) {
+    found.tally[lane.lane.value] = lane.tally;
+  }
+  return found;
+}
+
+namespace {
+
+void take(const StoredEntry& entry, Recovered& found) {
+  const auto complain = [&](std::string_view what) {
     if (found.complaints.size() < kComplaintsMax) {
       found.complaints.push_back(
           fmt::format("lane {} entry {}: {}", entry.lane.value, entry.seq, what));
     }
   };
-  const auto visited = store.scan_entries([&](auto&& entry) {
-    auto& lane = found.entries[entry.lane.value];
-    const auto bytes = static_cast<std::uint32_t>(entry.message->body().size());
-    if (!lane.empty() && lane.rbegin()->first >= entry.seq) complain(entry, "comes out of order");
-    if (!lane.emplace(entry.seq, bytes).second) complain(entry, "comes twice");
-    if (!same(*entry.message, *message_of(entry.lane.value, entry.seq, bytes))) {
-      complain(entry, "has another content");
-    }
-    if (entry.enqueued_at != enqueued_at(entry.seq) || entry.expires_at != expires_at(entry.seq)) {
-      complain(entry, "has other times");
-    }
-    if (after == AfterCrash::yes && !entry.redelivered) complain(entry, "is not redelivered");
-    if (entry.seq >= found.next_seq[entry.lane.value]) complain(entry, "is above next_seq");
-  });
-  if (!visited) return fail(visited.error());
-  for (const RecoveredLane& lane : *recovered) {
-    Tally counted;
-    for (const auto& [seq, bytes] : found.entries[lane.lane.value])
-      counted += {1, bytes};
-    if (counted == lane.tally) continue;
-    found.complaints.push_back(fmt::format(
-        "lane {} has {} entries of {} octets, its counters say {} of {}", lane.lane.value,
-        counted.entries, counted.bytes, lane.tally.entries, lane.tally.bytes));
+  auto& lane = found.entries[entry.lane.value];
+  const EntryModel is = entry_of(*entry.message);
+  if (!lane.empty() && lane.rbegin()->first >= entry.seq) complain("comes out of order");
+  if (!lane.emplace(entry.seq, is).second) complain("comes twice");
+  if (!same(*entry.message, *message_of(entry.lane.value, entry.seq, is))) {
+    complain("has another content");
   }
-  return found;
+  if (entry.enqueued_at != enqueued_at(entry.seq) || entry.expires_at != expires_at(entry.seq)) {
+    complain("has other times");
+  }
+  if (found.all_redelivered && !entry.redelivered) complain("is not redelivered");
+  if (entry.seq >= found.next_seq[entry.lane.value]) complain("is above next_seq");
+}
+
+void compare_tallies(Recovered& found) {
+  for (const auto& [id, tally] : found.tally) {
+    Tally counted;
+    for (const auto& [seq, entry] : found.entries[id])
+      counted += {1, entry.bytes};
+    if (counted == tally) continue;
+    found.complaints.push_back(
+        fmt::format("lane {} has {} entries of {} octets, its counters say {} of {}", id,
+                    counted.entries, counted.bytes, tally.entries, tally.bytes));
+  }
+}
+
+}  // namespace
+
+Result<void, StoreError> scan_entries(Store& store, Recovered& found) {
+  const auto visited = store.scan_entries([&](StoredEntry&& entry) { take(entry, found); });
+  if (!visited) return visited;
+  compare_tallies(found);
+  return {};
+}
+
+Result<void, StoreError> read_pages(Store& store, std::size_t page_bytes, Recovered& found) {
+  for (const auto& [id, end] : found.next_seq) {
+    for (Sequence at = 1; at < end;) {
+      const PageRequest request{
+          .lane = LaneId{id}, .from = at, .end = end, .bytes_max = page_bytes};
+      const LanePage page = read_page(store, request);
+      if (page.damage) return fail(*page.damage);
+      for (const StoredEntry& entry : page.entries)
+        take(entry, found);
+      if (page.next <= at || page.next > end) {
+        found.complaints.push_back(
+            fmt::format("lane {}: a page from {} up to {} ends with {}", id, at, end, page.next));
+        break;
+      }
+      at = page.next;
+    }
+  }
+  compare_tallies(found);
+  return {};
 }
 
 std::vector<std::string> compare(const StoreModel& expected, const Recovered& found) {
@@ -173,17 +241,18 @@ std::vector<std::string> compare(const StoreModel& expected, const Recovered& fo
   for (const auto& [key, value] : found.records) {
     if (!expected.records.contains(key)) complain(fmt::format("record {} came back", key));
   }
-  static const std::map<Sequence, std::uint32_t> none;
+  static const std::map<Sequence, EntryModel> none;
   for (const auto& [id, lane] : expected.lanes) {
     const auto at = found.entries.find(id);
     const auto& entries = at == found.entries.end() ? none : at->second;
-    for (const auto& [seq, bytes] : lane.live) {
+    for (const auto& [seq, expected_entry] : lane.live) {
       const auto entry = entries.find(seq);
       if (entry == entries.end()) {
         complain(fmt::format("lane {} entry {} is lost", id, seq));
-      } else if (entry->second != bytes) {
-        complain(fmt::format("lane {} entry {} has {} octets instead of {}", id, seq, entry->second,
-                             bytes));
+      } else if (entry->second != expected_entry) {
+        complain(fmt::format("lane {} entry {} is message {} of {} octets instead of {} of {}", id,
+                             seq, entry->second.shared, entry->second.bytes, expected_entry.shared,
+                             expected_entry.bytes));
       }
     }
     const auto next = found.next_seq.find(id);
@@ -193,7 +262,7 @@ std::vector<std::string> compare(const StoreModel& expected, const Recovered& fo
   }
   for (const auto& [id, entries] : found.entries) {
     const auto lane = expected.lanes.find(id);
-    for (const auto& [seq, bytes] : entries) {
+    for (const auto& [seq, entry] : entries) {
       if (lane == expected.lanes.end() || !lane->second.live.contains(seq)) {
         complain(fmt::format("lane {} entry {} came back or never was", id, seq));
       }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,15 @@
 namespace harrier::test {
 
 // What a store must hold, and what it was given since that was last known for sure.
+
+// What an entry is.
+struct EntryModel {
+  std::uint32_t bytes = 0;   // of the body
+  std::uint64_t shared = 0;  // the same message wherever this number is; 0: its own
+  bool is_transient = false;
+
+  friend bool operator==(const EntryModel&, const EntryModel&) = default;
+};
 
 // One thing a batch does, in a form that does not depend on the interface of the store.
 struct Step {
@@ -27,8 +37,10 @@ struct Step {
   std::uint32_t lane = 0;
   Sequence begin = 0;  // of settle_all: where the range starts
   Sequence seq = 0;
-  std::uint32_t bytes = 0;  // of the body, of all bodies for settle_all
+  std::uint32_t bytes = 0;  // of the body for settle, of all bodies for settle_all
   std::uint32_t count = 0;  // of entries, for settle_all and settle
+  EntryModel entry{};       // of put
+  MessageRef message{};     // likewise, where it is shared; null otherwise
   std::string key{};
   std::string value{};
 };
@@ -47,12 +59,13 @@ struct Submission {
 
 StoreBatch to_batch(const Submission& submission);
 
-// The message with this place, the same every time.
-MessageRef message_of(std::uint32_t lane, Sequence seq, std::uint32_t bytes);
+// The message with this place, the same every time; a shared one is the same in any place.
+MessageRef message_of(std::uint32_t lane, Sequence seq, const EntryModel& entry);
 
 struct LaneModel {
   Sequence next_seq = 1;
-  std::map<Sequence, std::uint32_t> live;  // octets of the body
+  std::map<Sequence, EntryModel> live;  // persistent ones
+  std::set<Sequence> transient;         // that are forgotten when the store ends
 };
 
 struct StoreModel {
@@ -69,8 +82,10 @@ std::string progress_key(std::uint32_t submitter);
 struct Recovered {
   std::map<std::string, std::string> records;
   std::map<std::uint32_t, Sequence> next_seq;
-  std::map<std::uint32_t, std::map<Sequence, std::uint32_t>> entries;
+  std::map<std::uint32_t, Tally> tally;
+  std::map<std::uint32_t, std::map<Sequence, EntryModel>> entries;
   std::vector<std::string> complaints;
+  bool all_redelivered = false;  // have to be
 
   // The number of the last batch that is in it, 0 if none is.
   std::uint64_t last_number() const;
@@ -81,10 +96,14 @@ enum class AfterCrash {
   yes
 };
 
-// Recovers `store`, keeping `lanes`: dropped ones may be among them, nothing may come of those.
-// Fails only where the store does.
+// Recovers `store`, keeping `lanes`: dropped ones may be among them, nothing may come of those. The
+// entries are still to be read, in one of two ways. All fail only where the store does.
 Result<Recovered, StoreError> read_back(Store& store, const std::vector<LaneId>& lanes,
                                         AfterCrash after);
+// In one pass over the store, before there are submitters.
+Result<void, StoreError> scan_entries(Store& store, Recovered& found);
+// Lane by lane in pages of about `page_bytes`, once there are submitters.
+Result<void, StoreError> read_pages(Store& store, std::size_t page_bytes, Recovered& found);
 
 // Where `found` differs from `expected`, one line each, at most a few.
 std::vector<std::string> compare(const StoreModel& expected, const Recovered& found);

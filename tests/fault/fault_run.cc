@@ -1,5 +1,6 @@
 #include "fault_run.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace harrier::test {
@@ -30,12 +31,14 @@ Result<std::vector<std::string>, StoreError> FaultRun::open() {
   auto opened = open_rocks_store(config);
   if (!opened) return fail(opened.error());
   store_ = *std::move(opened);
-  const auto found =
+  auto found =
       read_back(*store_, workload_.lanes(), may_be_clean_ ? AfterCrash::no : AfterCrash::yes);
   if (!found) return fail(found.error());
-  if (disk_->frozen()) return std::vector<std::string>{};
-  auto wrong = workload_.judge(*found, {durable_.begin(), durable_.end()});
-  may_be_clean_ = false;
+  const bool by_pages = below(2) == 0;
+  if (!by_pages) {
+    if (auto scanned = scan_entries(*store_, *found); !scanned) return fail(scanned.error());
+  }
+  const std::vector<Ticket> announced(durable_.begin(), durable_.end());
   failures_ = 0;
   full_ = 0;
   for (std::uint32_t i = 0; i < FaultWorkload::kSubmitters; ++i) {
@@ -44,6 +47,16 @@ Result<std::vector<std::string>, StoreError> FaultRun::open() {
     durable_[i] = 0;
     store_->add_submitter(listener(i));
   }
+  if (by_pages) {
+    if (auto read = read_pages(*store_, 1 + below(50'000), *found); !read)
+      return fail(read.error());
+  }
+  if (disk_->frozen()) {
+    std::ranges::copy(announced, durable_.begin());
+    return std::vector<std::string>{};
+  }
+  auto wrong = workload_.judge(*found, announced);
+  may_be_clean_ = false;
   return wrong;
 }
 
@@ -139,6 +152,7 @@ void FaultRun::submit_in_vain(std::uint64_t count) {
 
 void FaultRun::stop() {
   may_be_clean_ = true;
+  workload_.forget_open_group();
   store_->stop();
 }
 

@@ -35,7 +35,9 @@ void FaultWorkload::fill(Submission& batch) {
   const bool is_crowded = live() > kLiveMax;
   for (std::uint64_t steps = 1 + below(30); steps > 0; --steps) {
     const std::uint64_t dice = below(100);
-    if (dice < (is_crowded ? 30 : 52)) {
+    if (dice < 3) {
+      fan_out(batch, shared_put());
+    } else if (dice < (is_crowded ? 30 : 49)) {
       put(batch);
     } else if (dice < 94) {
       settle(batch);
@@ -55,8 +57,8 @@ void FaultWorkload::fill_without_trace(Submission& batch) {
   add(batch, {.kind = Step::Kind::settle,
               .lane = entry.lane,
               .seq = entry.seq,
-              .bytes = entry.bytes,
-              .count = 1});
+              .bytes = entry.entry.is_transient ? 0 : entry.entry.bytes,
+              .count = entry.entry.is_transient ? 0U : 1U});
 }
 
 // A group lasts until its second or third batch, mostly the next ones.
@@ -65,6 +67,7 @@ void FaultWorkload::join_group(Submission& batch) {
     if (below(8) != 0) return;
     open_group_ = ++group_;
     groups_[open_group_].parts = 2 + static_cast<std::uint32_t>(below(2));
+    groups_[open_group_].fan_out = shared_put();
   } else if (below(3) == 0) {
     return;
   }
@@ -72,6 +75,7 @@ void FaultWorkload::join_group(Submission& batch) {
   batch.group = open_group_;
   batch.parts = group.parts;
   group.numbers.push_back(batch.number);
+  fan_out(batch, group.fan_out);
   if (group.numbers.size() == group.parts) open_group_ = 0;
 }
 
@@ -92,8 +96,30 @@ void FaultWorkload::put(Submission& batch) {
   const std::uint64_t size = below(300) == 0  ? 20'000 + below(100'000)
                              : below(20) == 0 ? below(8000)
                                               : below(100);
-  add(batch,
-      {.kind = Step::Kind::put, .lane = id, .seq = seq, .bytes = static_cast<std::uint32_t>(size)});
+  Step put{.kind = Step::Kind::put, .lane = id, .seq = seq};
+  put.entry = {.bytes = static_cast<std::uint32_t>(size), .is_transient = below(12) == 0};
+  add(batch, std::move(put));
+}
+
+// A message for several lanes, large enough that its body may be written once for all.
+Step FaultWorkload::shared_put() {
+  Step put{.kind = Step::Kind::put};
+  put.entry = {.bytes = 128 + static_cast<std::uint32_t>(below(below(10) == 0 ? 20'000 : 1500)),
+               .shared = ++shared_,
+               .is_transient = below(12) == 0};
+  put.message = message_of(0, 0, put.entry);
+  return put;
+}
+
+void FaultWorkload::fan_out(Submission& batch, Step put) {
+  std::set<std::uint32_t> lanes;
+  for (std::uint64_t count = 1 + below(6); count > 0; --count)
+    lanes.insert(pick_lane());
+  for (const std::uint32_t lane : lanes) {
+    put.lane = lane;
+    put.seq = ahead_.lanes[lane].next_seq;
+    add(batch, put);
+  }
 }
 
 void FaultWorkload::settle(Submission& batch) {
@@ -106,11 +132,13 @@ void FaultWorkload::settle(Submission& batch) {
     Step purge{.kind = Step::Kind::settle_all, .lane = id, .seq = lane.next_seq};
     purge.begin = lane.live.empty() ? lane.next_seq : lane.live.begin()->first;
     purge.count = static_cast<std::uint32_t>(lane.live.size());
-    for (const auto& [seq, bytes] : lane.live)
-      purge.bytes += bytes;
+    for (const auto& [seq, entry] : lane.live)
+      purge.bytes += entry.bytes;
     add(batch, std::move(purge));
   } else if (dice < 8) {
-    add(batch, {.kind = Step::Kind::settle, .lane = id, .seq = lane.next_seq});  // a transient one
+    // A transient one that never was put; or one that was.
+    const Sequence seq = lane.transient.empty() ? lane.next_seq : *lane.transient.begin();
+    add(batch, {.kind = Step::Kind::settle, .lane = id, .seq = seq});
   } else if (dice < 14) {
     add(batch, {.kind = Step::Kind::deliver_all, .lane = id, .seq = lane.next_seq});
   } else if (!lane.live.empty()) {
@@ -122,7 +150,7 @@ void FaultWorkload::settle(Submission& batch) {
     add(batch, {.kind = Step::Kind::settle,
                 .lane = id,
                 .seq = entry->first,
-                .bytes = entry->second,
+                .bytes = entry->second.bytes,
                 .count = 1});
   }
 }
@@ -188,6 +216,7 @@ std::vector<std::string> FaultWorkload::judge(const Recovered& found,
   for (auto& [id, lane] : expected.lanes) {
     const auto next = found.next_seq.find(id);
     if (next != found.next_seq.end()) lane.next_seq = next->second;
+    lane.transient.clear();
   }
   base_ = std::move(expected);
   ahead_ = base_;
@@ -197,6 +226,10 @@ std::vector<std::string> FaultWorkload::judge(const Recovered& found,
   open_group_ = 0;
   std::ranges::fill(tickets_, 0);
   return wrong;
+}
+
+void FaultWorkload::forget_open_group() {
+  groups_.erase(open_group_);
 }
 
 std::vector<std::string> FaultWorkload::judge_groups(std::uint64_t last) const {

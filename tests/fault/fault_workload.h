@@ -37,6 +37,9 @@ class FaultWorkload {
   // Entries that were put and not settled.
   std::size_t live() const;
 
+  // The store was stopped in order: what is open then is written as it is.
+  void forget_open_group();
+
   // Nothing becomes durable until the group is complete.
   bool has_open_group() const { return open_group_ != 0; }
 
@@ -44,11 +47,14 @@ class FaultWorkload {
   struct Group {
     std::vector<std::uint64_t> numbers;  // of its batches so far
     std::uint32_t parts = 0;
+    Step fan_out{};  // a put that all its batches have, into lanes of their own
   };
 
   void fill(Submission& batch);
   void fill_without_trace(Submission& batch);
   void put(Submission& batch);
+  Step shared_put();
+  void fan_out(Submission& batch, Step put);
   void settle(Submission& batch);
   void record(Submission& batch);
   void join_group(Submission& batch);
@@ -66,6 +72,7 @@ class FaultWorkload {
   std::uint64_t number_ = 0;
   std::uint64_t confirmed_ = 0;
   std::uint32_t next_lane_ = 1;
+  std::uint64_t shared_ = 0;             // number of the last message that is shared
   std::set<std::uint32_t> known_lanes_;  // since
 
   std::map<std::uint64_t, Group> groups_;  // since

@@ -115,6 +115,11 @@ TEST_SUITE("store on a disk with errors") {
       open(run);
       run.submit(300, 0);
       run.await_all();
+      run.stop();  // writes tables
+      run.kill_process();
+      open(run);
+      run.submit(300, 0);  // and these are in a log
+      run.await_all();
       run.cut_power();
       run.disk().fail_with({.operation = FileOperation::read,
                             .file = file,
