@@ -100,7 +100,7 @@ void Backups::start(const std::string& directory, AdminDone done) {
   if (why) return done([why = *why]() -> AdminReply { return fail(why); });
   const bool by_links = needs_links_first(directory);
   // Shared, because the store wants a callable that can be copied.
-  const auto running = std::make_shared<Running>(directory, std::move(done), by_links);
+  const auto running = std::make_shared<Running>(Running{directory, std::move(done), by_links});
   store_.copy_to(by_links ? links_ : directory,
                  [this, running](const Result<void, StoreError>& result) {
                    linked(std::move(*running), result);
