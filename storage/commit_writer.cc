@@ -351,6 +351,8 @@ Result<void, StoreError> CommitWriter::write_batch() {
 
 Result<void, StoreError> CommitWriter::sync() {
   if (unsynced_bytes_ == 0) return {};
+  // A flush syncs logs too. To sync one again that failed ends the process in Debian's RocksDB.
+  if (auto state = watch_.state(); !state) return state;
   const rocksdb::Status synced = columns_.db->SyncWAL();
   if (!synced.ok()) {
     // Whatever the reason is, the system may have forgotten what it could not write.

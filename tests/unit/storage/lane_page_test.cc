@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <fstream>
 #include <numeric>
 #include <string>
 #include <thread>
@@ -10,6 +11,7 @@
 #include <doctest/doctest.h>
 #include <rocksdb/db.h>
 #include <rocksdb/iterator.h>
+#include <rocksdb/metadata.h>
 
 #include "writer_bench.h"
 
@@ -46,6 +48,24 @@ void damage_block(const Bench& bench, Sequence seq) {
   std::string bad = it->value().ToString();
   bad[bad.size() / 2] = static_cast<char>(bad[bad.size() / 2] ^ 16);
   REQUIRE(columns.db->Put(rocksdb::WriteOptions(), columns.msg, it->key(), bad).ok());
+}
+
+std::vector<rocksdb::LiveFileMetaData> block_files(const Bench& bench) {
+  std::vector<rocksdb::LiveFileMetaData> files;
+  bench.database->columns().db->GetLiveFilesMetaData(&files);
+  std::erase_if(files, [](const auto& file) { return file.column_family_name != "msg"; });
+  return files;
+}
+
+// Puts octets at the begin of a file, and returns what was there.
+std::string overwrite(const std::string& path, const std::string& octets) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  std::string before(octets.size(), '\0');
+  file.read(before.data(), static_cast<std::streamsize>(before.size()));
+  file.seekp(0);
+  file.write(octets.data(), static_cast<std::streamsize>(octets.size()));
+  REQUIRE(file.good());
+  return before;
 }
 
 }  // namespace
@@ -132,6 +152,42 @@ TEST_SUITE("lane page") {
     CHECK(page.entries.size() < 600);
     CHECK(page.next == 601);
     CHECK_FALSE(page.damage.has_value());
+  }
+
+  // RocksDB's iterators pass over such a file when they come to it from the one before.
+  TEST_CASE("a table file whose first block cannot be read is damage in every page that needs it") {
+    constexpr Sequence kEnd = 1201;
+    Bench bench(Bench::kSmallEpochs);
+    for (Sequence seq = 1; seq < kEnd; ++seq) {
+      bench.put(seq, std::string(1000, 'x'));
+      bench.accounts.put(bench.batch, LaneId{4}, seq, text_message("another lane"));
+      bench.write();
+    }
+    REQUIRE(bench.writer->close().has_value());
+    const std::vector<rocksdb::LiveFileMetaData> files = block_files(bench);
+    REQUIRE(files.size() > 3);
+    for (const rocksdb::LiveFileMetaData& file : files) {
+      const std::string path = file.db_path + file.name;
+      CAPTURE(path);
+      CAPTURE(file.level);
+      const std::string intact = overwrite(path, std::string(200, '\xff'));
+      const Epoch epoch = *decode_leading_epoch(file.smallestkey);
+      const LaneRun& run = *std::ranges::find(bench.lane().runs, epoch, &LaneRun::epoch);
+      // From the first message of all, from the end of the file before, from within the block.
+      for (const Sequence from : {Sequence{1}, run.first_seq - std::min<Sequence>(run.first_seq, 2),
+                                  run.first_seq, run.first_seq + 3}) {
+        CAPTURE(from);
+        const LanePage page = bench.page(request(from, kEnd, 1 << 30));
+        REQUIRE(page.damage.has_value());
+        CHECK(page.damage->kind == StoreError::Kind::corruption);
+        CHECK(page.next == std::max({from, run.first_seq, Sequence{1}}));
+        CHECK(sequences_in(page) == (from < run.first_seq
+                                         ? from_to(std::max<Sequence>(from, 1), run.first_seq - 1)
+                                         : Sequences{}));
+      }
+      overwrite(path, intact);
+    }
+    CHECK(sequences_in(bench.page(request(1, kEnd, 1 << 30))) == from_to(1, kEnd - 1));
   }
 
   TEST_CASE("a lane that is dropped or unknown gives an empty page") {
