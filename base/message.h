@@ -7,10 +7,15 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "base/strong_id.h"
 
 namespace harrier {
 
 class MessageRef;
+
+// Names a body that went to the store ahead of its message (StoreBatch::stage). Never 0 for one
+// that did.
+using BodyNumber = StrongId<struct BodyNumberTag, std::uint64_t>;
 
 // What a message is made of, besides its body. The views are copied into the message.
 struct MessageParts {
@@ -50,6 +55,12 @@ class Message {
 
   std::int64_t ttl_ms() const { return ttl_ms_; }
 
+  // The store may have the body already, as this one; {} if it does not. Set by the only holder,
+  // before any queue gets the message.
+  BodyNumber stored_body() const { return stored_body_; }
+
+  void set_stored_body(BodyNumber body) { stored_body_ = body; }
+
   // Octets this message occupies in memory.
   std::size_t footprint() const { return sizeof(Message) + body_offset() + body_bytes_; }
 
@@ -75,6 +86,7 @@ class Message {
   std::uint32_t properties_bytes_;
   std::uint64_t body_bytes_;
   std::int64_t ttl_ms_;
+  BodyNumber stored_body_{};
   std::uint8_t exchange_bytes_;
   std::uint8_t routing_key_bytes_;
   std::uint8_t priority_;

@@ -9,7 +9,8 @@ namespace {
 
 constexpr std::uint8_t kFormat = 1;
 constexpr std::size_t kChecksumBytes = 4;
-constexpr std::size_t kEntryFixedMax = 9 * kVarintMax + 2;  // all of an entry that is not octets
+constexpr std::uint8_t kBodiesElsewhere = 1;                 // flag of a block
+constexpr std::size_t kEntryFixedMax = 10 * kVarintMax + 2;  // all of an entry that is not octets
 
 enum EntryFlag : std::uint8_t {
   persistent = 1,
@@ -19,11 +20,13 @@ enum EntryFlag : std::uint8_t {
   route_repeated = 16,
   properties_repeated = 32,
   body_apart = 64,
+  body_elsewhere = 128,
 };
 
-std::size_t entry_bytes_max(const Message& message, BodyId body) {
+std::size_t entry_bytes_max(const Message& message, const BodyPlace& body) {
   return kEntryFixedMax + message.exchange().size() + message.routing_key().size() +
-         message.properties().size() + (body == kInBlock ? message.body().size() : 0);
+         message.properties().size() + (body.id == kInBlock ? message.body().size() : 0) +
+         2 * kVarintMax * body.runs.size();
 }
 
 std::uint8_t entry_flags(const Message& message, const Message* before, Timestamp expires_at) {
@@ -52,18 +55,19 @@ std::uint32_t checksum(const BlockKey& key, ByteView block) {
 
 }  // namespace
 
-bool BlockBuilder::has_room_for(const Message& message, BodyId body) const {
+bool BlockBuilder::has_room_for(const Message& message, const BodyPlace& body) const {
   if (entries_ == 0) return true;
   return entries_ < kBlockEntriesMax &&
          octets_.size() + entry_bytes_max(message, body) + kChecksumBytes <= kBlockBytesMax;
 }
 
 void BlockBuilder::add(Sequence seq, const Message& message, Timestamp enqueued_at,
-                       Timestamp expires_at, BodyId body) {
+                       Timestamp expires_at, const BodyPlace& body) {
   if (entries_ == 0) start(seq, enqueued_at);
   const std::uint64_t gap = entries_ == 0 ? 0 : seq - last_seq_ - 1;
   std::uint8_t flags = entry_flags(message, last_, expires_at);
-  if (body != kInBlock) flags |= EntryFlag::body_apart;
+  if (body.id != kInBlock) flags |= EntryFlag::body_apart;
+  if (!body.runs.empty()) flags |= EntryFlag::body_elsewhere;
 
   const std::size_t before = octets_.size();
   char* const begin = octets_.extend(entry_bytes_max(message, body));
@@ -78,17 +82,27 @@ void BlockBuilder::add(Sequence seq, const Message& message, Timestamp enqueued_
     at = put_sized(at, message.routing_key());
   }
   if (!(flags & EntryFlag::properties_repeated)) at = put_sized(at, message.properties());
-  if (body == kInBlock) {
-    at = put_sized(at, message.body());
-  } else {
-    at = put_varint(put_varint(at, body), message.body().size());
-  }
+  at = body.id == kInBlock ? put_sized(at, message.body())
+                           : put_body_place(at, body, message.body().size());
   octets_.truncate(before + static_cast<std::size_t>(at - begin));
 
   ++entries_;
   last_seq_ = seq;
   last_enqueued_at_ = enqueued_at;
   last_ = &message;
+}
+
+char* BlockBuilder::put_body_place(char* at, const BodyPlace& body, std::size_t octets) {
+  at = put_varint(put_varint(at, body.id), octets);
+  if (body.runs.empty()) return at;
+  put_fixed(octets_.data() + 1, kBodiesElsewhere);
+  at = put_varint(at, body.runs.size());
+  Epoch before = 0;
+  for (const BodyRun& run : body.runs) {
+    at = put_varint(put_varint(at, run.epoch - before), run.chunks);
+    before = run.epoch;
+  }
+  return at;
 }
 
 void BlockBuilder::start(Sequence seq, Timestamp enqueued_at) {
@@ -119,8 +133,10 @@ std::optional<BlockHeader> read_block_header(ByteView block) {
   if (block.size() < kBlockHeaderBytes + kChecksumBytes) return std::nullopt;
   OctetReader reader(block);
   if (reader.fixed<std::uint8_t>() != kFormat) return std::nullopt;
-  if (reader.fixed<std::uint8_t>() != 0) return std::nullopt;
+  const auto flags = reader.fixed<std::uint8_t>();
+  if ((flags & ~kBodiesElsewhere) != 0) return std::nullopt;
   BlockHeader header{};
+  header.has_bodies_elsewhere = (flags & kBodiesElsewhere) != 0;
   header.entries = reader.fixed<std::uint16_t>();
   header.first_seq = reader.fixed<std::uint64_t>();
   header.run = reader.fixed<std::uint64_t>();
@@ -170,9 +186,7 @@ std::optional<BlockEntry> BlockReader::next() {
   }
   entry.parts = parts_;
   if (flags & EntryFlag::body_apart) {
-    entry.body_id = reader_.varint();
-    entry.body_bytes = reader_.varint();
-    if (entry.body_id == kInBlock) reader_.fail();
+    read_body_place(entry, (flags & EntryFlag::body_elsewhere) != 0);
   } else {
     entry.body = reader_.octets(reader_.varint());
     entry.body_bytes = entry.body.size();
@@ -181,6 +195,21 @@ std::optional<BlockEntry> BlockReader::next() {
   if (!reader_.ok()) return damaged();
   if (parts_.exchange.size() > 255 || parts_.routing_key.size() > 255) return damaged();
   return entry;
+}
+
+void BlockReader::read_body_place(BlockEntry& entry, bool in_other_epochs) {
+  entry.body_place.id = reader_.varint();
+  entry.body_bytes = reader_.varint();
+  if (entry.body_place.id == kInBlock) reader_.fail();
+  if (!in_other_epochs) return;
+  std::uint64_t epoch = 0;
+  for (std::uint64_t left = reader_.varint(); left > 0 && reader_.ok(); --left) {
+    epoch += reader_.varint();
+    const std::uint64_t chunks = reader_.varint();
+    if (epoch > key_.epoch || chunks == 0 || chunks > UINT32_MAX) reader_.fail();
+    entry.body_place.runs.push_back(
+        {static_cast<Epoch>(epoch), static_cast<std::uint32_t>(chunks)});
+  }
 }
 
 std::optional<BlockEntry> BlockReader::damaged() {

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/message.h"
@@ -17,7 +18,7 @@ namespace harrier {
 //
 //   OFFSET  SIZE  DESCRIPTION
 //        0     1  format, 1
-//        1     1  flags, 0
+//        1     1  flags: 1 there are bodies in other epochs
 //        2     2  number of entries, at least 1
 //        4     8  sequence of the first entry
 //       12     8  run of the store that wrote it (meta note `run`)
@@ -29,7 +30,7 @@ namespace harrier {
 //        v  sequence - sequence of the entry before - 1; 0 in the first entry
 //        1  flags: 1 persistent (others count only in the run that wrote them), 2 expires,
 //           4 priority, 8 ttl, 16 route as in the entry before, 32 properties as in it,
-//           64 body apart
+//           64 body apart, 128 in other epochs (only with 64)
 //        z  time enqueued - that of the entry before, ms; 0 in the first entry
 //        z  if expires: time it expires - time enqueued, ms
 //        1  if priority: priority
@@ -39,10 +40,18 @@ namespace harrier {
 //      v,*  unless properties as before: properties as received
 //      v,*  unless body apart: body
 //      v,v  if body apart: its id (body_store.h), its octets
+//        v  if in other epochs: number of runs, ascending epochs
+//      v,v  per run: epoch - epoch of the run before, chunks of the body in it, at least 1
 
 inline constexpr std::size_t kBlockHeaderBytes = 28;
 inline constexpr std::size_t kBlockBytesMax = 64 << 10;  // one message may exceed it
 inline constexpr std::size_t kBlockEntriesMax = 65535;
+
+// Where the body of an entry lies.
+struct BodyPlace {
+  BodyId id = kInBlock;
+  std::vector<BodyRun> runs{};  // empty: all of it in the epoch of the block
+};
 
 // Packs messages of one lane into blocks. Used over and over by one thread.
 class BlockBuilder {
@@ -58,18 +67,19 @@ class BlockBuilder {
   Sequence last_seq() const { return last_seq_; }
 
   // Whether `message` may still join this block. An empty block takes any message.
-  bool has_room_for(const Message& message, BodyId body = kInBlock) const;
+  bool has_room_for(const Message& message, const BodyPlace& body = {}) const;
 
   // `seq` must be above last_seq(); `message` must live until finish(). `body`: where its body lies
   // if not in the block.
   void add(Sequence seq, const Message& message, Timestamp enqueued_at, Timestamp expires_at,
-           BodyId body = kInBlock);
+           const BodyPlace& body = {});
 
   // The value to be stored under `key`, valid until the next add(), which starts a new block.
   ByteView finish(const BlockKey& key);
 
  private:
   void start(Sequence seq, Timestamp enqueued_at);
+  char* put_body_place(char* at, const BodyPlace& body, std::size_t octets);
 
   std::uint64_t run_;
   Buffer octets_;
@@ -85,6 +95,7 @@ struct BlockHeader {
   Sequence first_seq = 0;
   std::uint64_t run = 0;
   Timestamp first_enqueued_at;
+  bool has_bodies_elsewhere = false;  // in other epochs than its own
 };
 
 // None if these octets cannot be a block. Does not look at the checksum.
@@ -93,8 +104,8 @@ std::optional<BlockHeader> read_block_header(ByteView block);
 struct BlockEntry {
   Sequence seq = 0;
   MessageParts parts;
-  ByteView body;              // empty if it lies apart
-  BodyId body_id = kInBlock;  // where
+  ByteView body;         // empty if it lies apart
+  BodyPlace body_place;  // where
   std::uint64_t body_bytes = 0;
   Timestamp enqueued_at;
   Timestamp expires_at;
@@ -116,6 +127,7 @@ class BlockReader {
   std::optional<BlockEntry> next();
 
  private:
+  void read_body_place(BlockEntry& entry, bool in_other_epochs);
   std::optional<BlockEntry> damaged();
 
   OctetReader reader_;

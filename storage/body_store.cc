@@ -49,6 +49,13 @@ ByteView read_chunk(const BodyKey& at, ByteView chunk) {
 
 }  // namespace
 
+void write_chunks(BodyKey first, ByteView octets, std::size_t end, rocksdb::WriteBatch& batch,
+                  rocksdb::ColumnFamilyHandle* column) {
+  for (BodyKey key = first; key.chunk * kBodyChunkBytes < end; ++key.chunk) {
+    write_chunk(key, octets.substr(key.chunk * kBodyChunkBytes, kBodyChunkBytes), batch, column);
+  }
+}
+
 void BodyWriter::start_commit() {
   bodies_.clear();
   last_ = nullptr;
@@ -78,11 +85,8 @@ BodyId BodyWriter::place(const Message& message, Epoch epoch, rocksdb::WriteBatc
   const bool pays = (body.lanes - 1) * octets.size() >= kSharingSavesMin;
   if (!pays && octets.size() <= kBodyInBlockMax) return kInBlock;
   if (body.id != kInBlock) return body.id;
-  body.id = ++last_id_;
-  BodyKey key{epoch, body.id, 0};
-  for (std::size_t at = 0; at < octets.size(); at += kBodyChunkBytes, ++key.chunk) {
-    write_chunk(key, octets.substr(at, kBodyChunkBytes), batch, column);
-  }
+  body.id = take_id();
+  write_chunks({epoch, body.id, 0}, octets, octets.size(), batch, column);
   return body.id;
 }
 
@@ -91,14 +95,22 @@ BodyReader::BodyReader(const Columns& columns) : columns_(columns) {}
 BodyReader::~BodyReader() = default;
 
 MessageRef BodyReader::message(Epoch epoch, const BlockEntry& entry) {
-  if (entry.body_id == kInBlock) return Message::create(entry.parts, entry.body);
+  if (entry.body_place.id == kInBlock) return Message::create(entry.parts, entry.body);
   MessageRef message = Message::create(entry.parts, entry.body_bytes);
-  if (!read_body({epoch, entry.body_id, 0}, message->mutable_body(), entry.body_bytes)) return {};
+  if (!read_body(epoch, entry, message->mutable_body())) return {};
   return message;
 }
 
-bool BodyReader::read_body(BodyKey key, char* out, std::uint64_t bytes) {
-  for (; bytes > 0; ++key.chunk) {
+bool BodyReader::read_body(Epoch epoch, const BlockEntry& entry, char* out) {
+  BodyKey key{epoch, entry.body_place.id, 0};
+  auto run = entry.body_place.runs.begin();
+  std::uint32_t left_in_run = 0;
+  for (std::uint64_t bytes = entry.body_bytes; bytes > 0; ++key.chunk) {
+    if (!entry.body_place.runs.empty() && left_in_run-- == 0) {
+      if (run == entry.body_place.runs.end()) return false;
+      key.epoch = run->epoch;
+      left_in_run = run++->chunks - 1;
+    }
     if (!seek(key)) return false;
     const rocksdb::Slice stored = chunks_->value();
     const ByteView octets = read_chunk(key, {stored.data(), stored.size()});
@@ -107,6 +119,19 @@ bool BodyReader::read_body(BodyKey key, char* out, std::uint64_t bytes) {
     bytes -= octets.size();
   }
   return true;
+}
+
+bool BodyReader::is_collected(const BlockEntry& entry) const {
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;
+  const std::unique_ptr<rocksdb::Iterator> now(columns_.db->NewIterator(options, columns_.sh));
+  for (const BodyRun& run : entry.body_place.runs) {
+    const auto prefix = encode_epoch(run.epoch);
+    now->Seek(slice(prefix.view()));
+    if (!now->status().ok()) return false;
+    if (!now->Valid() || !now->key().starts_with(slice(prefix.view()))) return true;
+  }
+  return false;
 }
 
 // The bodies of a lane have ascending ids: most often the wanted chunk is the next one.

@@ -18,8 +18,9 @@ namespace harrier {
 
 // Bodies that lie apart from the blocks, in `sh`: those that several lanes get in one commit, where
 // writing them once saves enough, and very large ones, so that no value gets as large as they. The
-// entries in the blocks have the body's id; its epoch is theirs. Nothing else refers to a body: it
-// goes when no lane needs an epoch with its number any more.
+// entries in the blocks have the body's id. Its epoch is theirs, unless it was staged
+// (staged_bodies.h): then they say which chunks lie in which epoch. Nothing else refers to a body:
+// it goes when no lane needs an epoch with its number any more.
 //
 // Chunk: the octets from chunk * 256 KiB on, the last chunk takes what is left.
 //   OFFSET  SIZE  DESCRIPTION
@@ -27,9 +28,14 @@ namespace harrier {
 //        1     *  octets of the body
 //    end-4     4  crc32c of the key followed by everything before this field
 
-inline constexpr std::size_t kBodyChunkBytes = 256 << 10;
+inline constexpr std::size_t kBodyChunkBytes = kBodyPartUnit;
 inline constexpr std::size_t kBodyInBlockMax = 1 << 20;   // larger ones always lie apart
 inline constexpr std::size_t kSharingSavesMin = 1 << 10;  // octets; less is not worth a key
+
+// Writes chunks of the body `octets` from the one with the number in `first` on, as many as lie
+// below `end`.
+void write_chunks(BodyKey first, ByteView octets, std::size_t end, rocksdb::WriteBatch& batch,
+                  rocksdb::ColumnFamilyHandle* column);
 
 // Decides which bodies of a commit lie apart and writes them. First all puts of the commit are
 // noted, then the survivors counted, then each is placed.
@@ -49,6 +55,9 @@ class BodyWriter {
   bool has_candidates() const { return !bodies_.empty(); }
 
   void count(const Message& message);
+
+  // For a body that somebody else writes.
+  BodyId take_id() { return ++last_id_; }
 
   // Writes the body into `batch` if it is to lie apart and is not there yet. Returns its id, or
   // kInBlock.
@@ -75,8 +84,12 @@ class BodyReader {
   // Null when the body of an entry of a block in `epoch` is missing or damaged.
   MessageRef message(Epoch epoch, const BlockEntry& entry);
 
+  // Whether an epoch in which chunks of the entry's body lay is gone as a whole: all that needed it
+  // is settled. Only for bodies in other epochs than their block.
+  bool is_collected(const BlockEntry& entry) const;
+
  private:
-  bool read_body(BodyKey key, char* out, std::uint64_t bytes);
+  bool read_body(Epoch epoch, const BlockEntry& entry, char* out);
   bool seek(const BodyKey& key);
 
   const Columns& columns_;

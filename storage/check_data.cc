@@ -14,6 +14,7 @@
 #include <rocksdb/metadata.h>
 
 #include "storage/block.h"
+#include "storage/body_store.h"
 #include "storage/data_dir.h"
 #include "storage/database.h"
 #include "storage/file_scan.h"
@@ -40,7 +41,8 @@ std::string describe(ByteView octets) {
 // Everything that is read of one open database.
 class Inspection {
  public:
-  Inspection(const Columns& columns, DataReport& report) : columns_(columns), report_(report) {}
+  Inspection(const Columns& columns, DataReport& report)
+      : columns_(columns), report_(report), bodies_(columns) {}
 
   void run() {
     read_lanes();
@@ -62,6 +64,7 @@ class Inspection {
   void read_blocks();
   void read_block(const BlockKey& key, ByteView value);
   std::string skip_damage(const std::string& last, const rocksdb::Status& status);
+  void check_body(const BlockKey& key, const BlockEntry& entry);
   void read_ack_records();
   void read_snapshots();
   void read_definitions();
@@ -82,6 +85,7 @@ class Inspection {
 
   const Columns& columns_;
   DataReport& report_;
+  BodyReader bodies_;
   std::optional<LaneStates> lanes_;  // none if they cannot be recovered
   std::map<std::pair<Epoch, LaneId>, Found> found_;
 };
@@ -124,12 +128,19 @@ void Inspection::read_block(const BlockKey& key, ByteView value) {
   while (const auto entry = block.next()) {
     ++found.entries;
     const bool is_settled = is_gone || (lane != nullptr && lane->settled.contains(entry->seq));
+    if (!is_settled && entry->parts.persistent) check_body(key, *entry);
     ++(is_settled ? found.settled : report_.entries);
   }
   if (!block.ok()) {
     note(fmt::format("the block of epoch {} lane {} that ends with sequence {} is damaged",
                      key.epoch, key.lane.value, key.last_seq));
   }
+}
+
+void Inspection::check_body(const BlockKey& key, const BlockEntry& entry) {
+  if (entry.body_place.id == kInBlock || bodies_.message(key.epoch, entry)) return;
+  note(fmt::format("the body of sequence {} in lane {}, epoch {} is damaged or missing", entry.seq,
+                   key.lane.value, key.epoch));
 }
 
 // Notes what cannot be read behind the key `last` and returns the key from which it can again, the

@@ -105,6 +105,7 @@ Result<std::uint64_t, StoreError> CommitWriter::write(std::span<StoreBatch> batc
   for (std::size_t i = 0; i < works_used_; ++i)
     pack(works_[i]);
   repeats_ = false;
+  staged_.end_commit();
   if (!must_write_ && acks_.bytes() < kWaitingAcksMax) return unsynced_bytes_;
   put_acks();
   snapshot_lanes(snapshots_per_commit_);
@@ -119,7 +120,7 @@ Result<std::uint64_t, StoreError> CommitWriter::write(std::span<StoreBatch> batc
 Result<void, StoreError> CommitWriter::make_room(std::span<const StoreBatch> batches) {
   std::uint64_t bytes = epoch_bytes_;
   for (const StoreBatch& batch : batches)
-    bytes += batch.bytes();
+    bytes += batch.bytes() + staged_.missing_in(batch);
   if (epoch_bytes_ == 0 || bytes <= limits_.epoch_bytes + limits_.epoch_bytes / 4) return {};
   return switch_epoch();
 }
@@ -158,7 +159,21 @@ void CommitWriter::record(const StoreBatch& batch, const StoreBatch::Operation& 
       batch_->Delete(columns_.meta, definition_key(batch.records()[operation.record].key));
       must_write_ = true;
       break;
+    case Kind::stage:
+      stage(batch, operation);
+      break;
+    case Kind::unstage:
+      staged_.release(batch.parts()[operation.record].body);
+      break;
   }
+}
+
+void CommitWriter::stage(const StoreBatch& batch, const StoreBatch::Operation& operation) {
+  const StoreBatch::BodyPart& part = batch.parts()[operation.record];
+  const auto first = staged_.add(part, epoch_, bodies_);
+  if (!first) return;
+  write_chunks(*first, operation.message->body(), part.offset + part.octets, *batch_, columns_.sh);
+  must_write_ = true;
 }
 
 void CommitWriter::record_put(const StoreBatch& batch, const StoreBatch::Operation& operation) {
@@ -172,6 +187,8 @@ void CommitWriter::record_put(const StoreBatch& batch, const StoreBatch::Operati
   if (work->lane->settled.contains(operation.seq)) return;
   work->puts.push_back({operation.seq, &operation});
   work->tally += tally_of(*operation.message);
+  staged_.release(operation.message->stored_body());
+  if (staged_.place_of(*operation.message)) return;
   bodies_.note(*operation.message,
                batch.groups().empty() ? BodyWriter::Origin::alone : BodyWriter::Origin::from_group);
 }
@@ -277,11 +294,20 @@ void CommitWriter::pack_blocks(LaneWork& work) {
     if (put.operation == nullptr) continue;
     const StoreBatch::Operation& operation = *put.operation;
     const Message& message = *operation.message;
-    const BodyId body = bodies_.place(message, epoch_, *batch_, columns_.sh);
+    const BodyPlace body = place_body(*work.lane, put);
     if (!block_.has_room_for(message, body)) put_block(*work.lane);
     block_.add(put.seq, message, operation.enqueued_at, operation.expires_at, body);
   }
   if (!block_.empty()) put_block(*work.lane);
+}
+
+BodyPlace CommitWriter::place_body(LaneState& lane, const Put& put) {
+  const Message& message = *put.operation->message;
+  auto staged = staged_.place_of(message);
+  if (!staged) return {.id = bodies_.place(message, epoch_, *batch_, columns_.sh)};
+  lanes_.add_body(lane, put.seq, staged->runs, epoch_);
+  if (staged->runs.size() == 1 && staged->runs[0].epoch == epoch_) staged->runs.clear();
+  return *std::move(staged);
 }
 
 void CommitWriter::put_block(LaneState& lane) {
@@ -458,10 +484,12 @@ void CommitWriter::take_census(Counting counting) {
   census_at_ = now();
   lanes_.forget_dropped_before(garbage_.oldest_epoch());
   lanes_.forget_released();
+  std::vector<EpochUse> needed = counted ? lanes_.count_needed_epochs() : lanes_.needed_epochs();
+  staged_.add_epochs(needed);
   garbage_.submit({.current = epoch_,
                    .in_memory_from = epoch_ - std::min<Epoch>(epoch_, kSealedMemtablesMax + 2),
                    .checkpoint = checkpoint_,
-                   .needed = counted ? lanes_.count_needed_epochs() : lanes_.needed_epochs(),
+                   .needed = std::move(needed),
                    .has_live_bytes = counted});
 }
 

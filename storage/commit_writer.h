@@ -20,6 +20,7 @@
 #include "storage/lane_record.h"
 #include "storage/lane_states.h"
 #include "storage/recovery.h"
+#include "storage/staged_bodies.h"
 
 namespace rocksdb {
 class WriteBatch;
@@ -93,6 +94,7 @@ class CommitWriter final : public CommitTarget {
   Result<void, StoreError> make_room(std::span<const StoreBatch> batches);
   void record(const StoreBatch& batch);
   void record(const StoreBatch& batch, const StoreBatch::Operation& operation);
+  void stage(const StoreBatch& batch, const StoreBatch::Operation& operation);
   void record_put(const StoreBatch& batch, const StoreBatch::Operation& operation);
   void record_settle(const StoreBatch::Operation& operation);
   void take_off(LaneWork& work, const Tally& were);
@@ -101,6 +103,7 @@ class CommitWriter final : public CommitTarget {
   void count_bodies();
   void pack(LaneWork& work);
   void pack_blocks(LaneWork& work);
+  BodyPlace place_body(LaneState& lane, const Put& put);
   void put_block(LaneState& lane);
   void put_acks();
   void snapshot_lanes(std::size_t count_max);
@@ -138,6 +141,7 @@ class CommitWriter final : public CommitTarget {
   std::unique_ptr<rocksdb::WriteBatch> batch_;
   BlockBuilder block_;
   BodyWriter bodies_;
+  StagedBodies staged_;
   AckRecordBuilder acks_;  // also of earlier commits in which everything vanished
   Buffer snapshot_;
 

@@ -29,7 +29,7 @@ namespace harrier {
 //        0     4  lane
 //
 // sh: one chunk of a body that lies apart from its blocks (body_store.h)
-//        0     4  epoch, that of the blocks
+//        0     4  epoch in which it was written
 //        4     8  body id
 //       12     2  number of the chunk
 //
@@ -62,6 +62,14 @@ struct AckKey {
 // Of a body that lies apart; unique within an epoch.
 using BodyId = std::uint64_t;
 inline constexpr BodyId kInBlock = 0;  // of bodies that do not
+
+// So many chunks of a body, written in one epoch.
+struct BodyRun {
+  Epoch epoch = 0;
+  std::uint32_t chunks = 0;
+
+  friend bool operator==(const BodyRun&, const BodyRun&) = default;
+};
 
 struct BodyKey {
   Epoch epoch = 0;

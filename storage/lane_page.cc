@@ -23,6 +23,11 @@ rocksdb::Slice slice(ByteView octets) {
   return {octets.data(), octets.size()};
 }
 
+BodyKey first_chunk(Epoch epoch, const BlockEntry& entry) {
+  const auto& runs = entry.body_place.runs;
+  return {runs.empty() ? epoch : runs.front().epoch, entry.body_place.id, 0};
+}
+
 // The way through one page, from epoch to epoch.
 class PageWalk {
  public:
@@ -110,19 +115,19 @@ class PageWalk {
     return true;
   }
 
-  // Either it is damaged, or all of the epoch was settled and deleted since the plan was made, the
-  // blocks before the bodies.
+  // Either it is damaged, or all of an epoch was settled and deleted since the plan was made, the
+  // blocks before the bodies. Of a staged body an epoch may be gone that holds chunks only.
   void lost_body(const BlockKey& key, const BlockEntry& entry) {
     const auto octets = encode(key);
     std::string ignored;
     const rocksdb::Status found =
         columns_.db->Get(rocksdb::ReadOptions(), columns_.msg, slice(octets.view()), &ignored);
-    if (found.IsNotFound()) return;
+    if (found.IsNotFound() || bodies_.is_collected(entry)) return;
     damaged(StoreError::Kind::corruption,
             fmt::format("message {} of lane {} cannot be read: its body is damaged or missing "
                         "(key {}); the data directory needs a repair or a backup",
                         entry.seq, key.lane.value,
-                        to_hex(encode(BodyKey{key.epoch, entry.body_id, 0}).view())));
+                        to_hex(encode(first_chunk(key.epoch, entry)).view())));
   }
 
   // A block that ends with `last`. No harm if all in it is settled.

@@ -142,6 +142,13 @@ void write_lane_snapshot(const LaneState& lane, Buffer& out) {
     append_varint(out, run.bytes);
     epoch = run.epoch;
   }
+  append_varint(out, lane.bodies.size());
+  Sequence seq = 0;
+  for (const BodyUse& use : lane.bodies) {
+    append_varint(out, use.seq - seq);
+    append_varint(out, use.epoch);
+    seq = use.seq;
+  }
   append_checksum(out, encode(lane.id).view());
 }
 
@@ -171,6 +178,11 @@ std::optional<LaneState> read_lane_snapshot(LaneId lane, ByteView snapshot) {
     run.bytes = reader.varint();
     epoch = run.epoch;
     state.runs.push_back(run);
+  }
+  Sequence seq = 0;
+  for (std::uint64_t left = reader.varint(); left > 0 && reader.ok(); --left) {
+    seq += reader.varint();
+    state.bodies.push_back({seq, static_cast<Epoch>(reader.varint())});
   }
   if (!reader.ok() || reader.left() > 0) return std::nullopt;
   return state;

@@ -40,6 +40,8 @@ namespace harrier {
 //        *     v  number of runs
 //        *   5*v  per run: epoch - epoch of the run before, first sequence, last - first, entries,
 //                 octets
+//        *     v  number of uses: epochs in which bodies lie whose entries are in a later one
+//        *   v,v  per use: sequence of the entry - that of the use before, epoch
 //    end-4     4  crc32c
 
 // One lane's part of an ack record.

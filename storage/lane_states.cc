@@ -103,6 +103,8 @@ LaneState& LaneStates::restore(LaneState&& state) {
   HARRIER_CHECK(is_new);
   for (const LaneRun& run : at->second.runs)
     ++runs_of_epoch_[run.epoch];
+  for (const BodyUse& use : at->second.bodies)
+    ++runs_of_epoch_[use.epoch];
   return at->second;
 }
 
@@ -122,22 +124,41 @@ void LaneStates::add_block(LaneState& lane, const LaneRun& block) {
   lane.changed = true;
 }
 
+void LaneStates::add_body(LaneState& lane, Sequence seq, std::span<const BodyRun> runs,
+                          Epoch current) {
+  for (const BodyRun& run : runs) {
+    if (run.epoch == current) continue;
+    const BodyUse use{seq, run.epoch};
+    const auto at = std::lower_bound(lane.bodies.begin(), lane.bodies.end(), use);
+    if (at != lane.bodies.end() && *at == use) continue;
+    lane.bodies.insert(at, use);
+    ++runs_of_epoch_[use.epoch];
+    lane.changed = true;
+  }
+}
+
 void LaneStates::settle(LaneState& lane, std::span<const SequenceRange> fresh) {
   lane.settled.add(fresh);
   lane.next_seq = std::max(lane.next_seq, lane.settled.end());
   lane.changed = true;
   std::size_t gone = 0;
   while (gone < lane.runs.size() && lane.runs[gone].last_seq < lane.settled.floor()) {
-    release(lane.runs[gone++]);
+    release(lane.runs[gone++].epoch);
   }
   lane.runs.erase(lane.runs.begin(), lane.runs.begin() + static_cast<std::ptrdiff_t>(gone));
+  auto used = lane.bodies.begin();
+  for (; used != lane.bodies.end() && used->seq < lane.settled.floor(); ++used)
+    release(used->epoch);
+  lane.bodies.erase(lane.bodies.begin(), used);
 }
 
 void LaneStates::drop(LaneId lane, Epoch current) {
   auto found = lanes_.find(lane);
   if (found != lanes_.end()) {
     for (const LaneRun& run : found->second.runs)
-      release(run);
+      release(run.epoch);
+    for (const BodyUse& use : found->second.bodies)
+      release(use.epoch);
     lanes_.erase(found);
   }
   dropped_[lane] = current;
@@ -146,13 +167,18 @@ void LaneStates::drop(LaneId lane, Epoch current) {
 void LaneStates::release_settled_runs(LaneState& lane) {
   std::erase_if(lane.runs, [&](const LaneRun& run) {
     if (!lane.settled.covers({run.first_seq, run.last_seq + 1})) return false;
-    release(run);
+    release(run.epoch);
+    return true;
+  });
+  std::erase_if(lane.bodies, [&](const BodyUse& use) {
+    if (!lane.settled.contains(use.seq)) return false;
+    release(use.epoch);
     return true;
   });
 }
 
-void LaneStates::release(const LaneRun& run) {
-  auto count = runs_of_epoch_.find(run.epoch);
+void LaneStates::release(Epoch epoch) {
+  auto count = runs_of_epoch_.find(epoch);
   HARRIER_CHECK(count != runs_of_epoch_.end());
   if (--count->second > 0) return;
   runs_of_epoch_.erase(count);
@@ -176,6 +202,8 @@ std::vector<EpochUse> LaneStates::count_needed_epochs() const {
       live[run.epoch] += static_cast<double>(run.bytes) * static_cast<double>(left) /
                          static_cast<double>(run.entries);
     }
+    for (const BodyUse& use : lane.bodies)
+      live.try_emplace(use.epoch);
   }
   std::vector<EpochUse> needed;
   needed.reserve(live.size());
@@ -200,6 +228,9 @@ bool LaneStates::check_invariants() const {
     }
     for (const LaneRun& run : lane.runs)
       ++counted[run.epoch];
+    for (const BodyUse& use : lane.bodies)
+      ++counted[use.epoch];
+    if (!std::is_sorted(lane.bodies.begin(), lane.bodies.end())) return false;
   }
   return counted == runs_of_epoch_;
 }

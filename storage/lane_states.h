@@ -60,6 +60,15 @@ struct LaneRun {
   friend bool operator==(const LaneRun&, const LaneRun&) = default;
 };
 
+// The body of an unsettled entry has chunks in an epoch before that of its block.
+struct BodyUse {
+  Sequence seq = 0;
+  Epoch epoch = 0;
+
+  // NOLINTNEXTLINE(modernize-use-nullptr)
+  friend auto operator<=>(const BodyUse&, const BodyUse&) = default;
+};
+
 // An epoch in which some lane has unsettled entries.
 struct EpochUse {
   Epoch epoch = 0;
@@ -69,12 +78,13 @@ struct EpochUse {
 struct LaneState {
   LaneId id;
   SettledSet settled;
-  Sequence next_seq = 1;      // above everything put, settled or delivered
-  Sequence next_put = 1;      // one past the last put: what a later put skips counts as settled
-  Sequence delivered = 0;     // entries below may have been delivered
-  Tally tally;                // persistent entries that are put and not settled
-  std::vector<LaneRun> runs;  // ascending epochs, those with unsettled entries
-  bool changed = false;       // since its last snapshot in qs
+  Sequence next_seq = 1;        // above everything put, settled or delivered
+  Sequence next_put = 1;        // one past the last put: what a later put skips counts as settled
+  Sequence delivered = 0;       // entries below may have been delivered
+  Tally tally;                  // persistent entries that are put and not settled
+  std::vector<LaneRun> runs;    // ascending epochs, those with unsettled entries
+  std::vector<BodyUse> bodies;  // ascending, none twice
+  bool changed = false;         // since its last snapshot in qs
 
   // Position among the lanes of the commit at hand; owned by the commit writer.
   std::uint64_t commit = 0;
@@ -96,6 +106,10 @@ class LaneStates {
 
   // A block of `lane` was written: `run` has one block's figures.
   void add_block(LaneState& lane, const LaneRun& block);
+
+  // The body of the entry `seq`, which is in a block of `current`, lies in `runs`. Again for what
+  // is known already it changes nothing.
+  void add_body(LaneState& lane, Sequence seq, std::span<const BodyRun> runs, Epoch current);
 
   // `fresh` must be normalized. Frees the leading runs that are wholly settled.
   void settle(LaneState& lane, std::span<const SequenceRange> fresh);
@@ -131,11 +145,11 @@ class LaneStates {
   bool check_invariants() const;
 
  private:
-  void release(const LaneRun& run);
+  void release(Epoch epoch);
 
   std::unordered_map<LaneId, LaneState> lanes_;
-  std::unordered_map<LaneId, Epoch> dropped_;  // with the epoch they were dropped in
-  std::map<Epoch, std::uint64_t> runs_of_epoch_;
+  std::unordered_map<LaneId, Epoch> dropped_;     // with the epoch they were dropped in
+  std::map<Epoch, std::uint64_t> runs_of_epoch_;  // and uses by bodies
   std::uint64_t released_epochs_ = 0;
 };
 

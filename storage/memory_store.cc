@@ -229,6 +229,8 @@ void MemoryStore::State::apply(const StoreBatch& batch, const StoreBatch::Operat
   using Kind = StoreBatch::Operation::Kind;
   const bool is_record =
       operation.kind == Kind::put_record || operation.kind == Kind::delete_record;
+  // A put has its body with it.
+  if (operation.kind == Kind::stage || operation.kind == Kind::unstage) return;
   if (!is_record && dropped.contains(operation.lane)) return;
   switch (operation.kind) {
     case Kind::put: {
@@ -263,6 +265,9 @@ void MemoryStore::State::apply(const StoreBatch& batch, const StoreBatch::Operat
     }
     case Kind::delete_record:
       records.erase(batch.records()[operation.record].key);
+      break;
+    case Kind::stage:
+    case Kind::unstage:
       break;
   }
 }

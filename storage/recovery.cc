@@ -140,6 +140,14 @@ Result<void, StoreError> replay_acks(const Columns& columns, RecoveredStore& sto
   return {};
 }
 
+// Of a block: which epochs the bodies of its entries need.
+bool count_bodies(const BlockKey& key, ByteView value, LaneStates& lanes, LaneState& lane) {
+  BlockReader block(key, value);
+  while (const auto entry = block.next())
+    lanes.add_body(lane, entry->seq, entry->body_place.runs, key.epoch);
+  return block.ok();
+}
+
 Result<void, StoreError> count_blocks(const Columns& columns, RecoveredStore& store) {
   auto it = iterate(columns, columns.msg);
   const KeyOctets<4> first = encode_epoch(store.checkpoint);
@@ -154,6 +162,10 @@ Result<void, StoreError> count_blocks(const Columns& columns, RecoveredStore& st
                                   .last_seq = key->last_seq,
                                   .entries = header->entries,
                                   .bytes = it->value().size()});
+    if (!header->has_bodies_elsewhere) continue;
+    if (!count_bodies(*key, view(it->value()), store.lanes, *lane)) {
+      return fail(damaged("block", view(it->key())));
+    }
   }
   if (!it->status().ok()) return fail(store_error(it->status(), "reading block headers"));
   return {};

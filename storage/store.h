@@ -72,6 +72,9 @@ struct StoreError {
   std::string detail;  // one line that names the place and the mend
 };
 
+// What the parts of a staged body are cut at.
+inline constexpr std::size_t kBodyPartUnit = 256 << 10;
+
 // What one turn of a shard wants durable, recorded in order. A batch is written whole or not at
 // all. Owned by one thread at a time: the shard records, then hands it to Store::submit.
 class StoreBatch {
@@ -94,6 +97,16 @@ class StoreBatch {
   // Entries below `delivered` may have been seen by a consumer (written on a clean stop so that
   // `redelivered` stays honest; after a crash every recovered entry counts as delivered).
   void delivered_below(LaneId lane, Sequence delivered);
+  // A part of the body of a persistent message that will be put later, so that a huge body need not
+  // be one commit. `body`: chosen by the caller, unique in a run of the store. The parts come in
+  // order and without gaps; `offset` and, but for the last part, `octets` are multiples of
+  // kBodyPartUnit. Once all are durable and the message knows (Message::set_stored_body), a put of
+  // it costs the store no more than that of a small message. The put is right in any case: where
+  // the store does not know the body, or not all of it, the put writes it. What is staged lives
+  // until the end of the commit with the first put, or until unstage().
+  void stage(BodyNumber body, MessageRef message, std::size_t offset, std::size_t octets);
+  // No put of the body will come in a later commit. Allowed for a body the store does not know.
+  void unstage(BodyNumber body);
   // Definitions: queue, exchange, binding, ... records. Keys are chosen by the broker.
   void put_record(std::string key, std::string value);
   void delete_record(std::string key);
@@ -108,8 +121,12 @@ class StoreBatch {
   // Nothing to write and no group that waits for this part. A wish to sync does not count.
   bool empty() const { return operations_.empty() && groups_.empty(); }
 
-  // Octets of the messages in it, roughly: what a commit is limited by.
+  // Octets of the messages in it, roughly, but for bodies the store should have already: what a
+  // commit is limited by.
   std::size_t bytes() const { return bytes_; }
+
+  // Whether a put counts on a body to be staged.
+  bool has_staged_puts() const { return has_staged_puts_; }
 
   void clear();
 
@@ -121,7 +138,9 @@ class StoreBatch {
       drop_lane,
       delivered_below,
       put_record,
-      delete_record
+      delete_record,
+      stage,
+      unstage
     };
     Kind kind;
     LaneId lane{};
@@ -129,13 +148,20 @@ class StoreBatch {
     MessageRef message{};
     Timestamp enqueued_at{};
     Timestamp expires_at{};
-    Sequence end = 0;          // of settle_range
-    Tally tally{};             // of settle and settle_range
-    std::uint32_t record = 0;  // index into records(), of put_record and delete_record
+    Sequence end = 0;  // of settle_range
+    Tally tally{};     // of settle and settle_range
+    // Index into records(), of put_record and delete_record; into parts(), of stage and unstage.
+    std::uint32_t record = 0;
   };
 
   struct Record {
     std::string key, value;
+  };
+
+  struct BodyPart {
+    BodyNumber body;
+    std::size_t offset = 0;
+    std::size_t octets = 0;
   };
 
   struct GroupPart {
@@ -147,6 +173,8 @@ class StoreBatch {
 
   const std::vector<Record>& records() const { return records_; }
 
+  const std::vector<BodyPart>& parts() const { return parts_; }
+
   const std::vector<GroupPart>& groups() const { return groups_; }
 
   bool sync_wanted() const { return sync_wanted_; }
@@ -154,9 +182,11 @@ class StoreBatch {
  private:
   std::vector<Operation> operations_;
   std::vector<Record> records_;
+  std::vector<BodyPart> parts_;
   std::vector<GroupPart> groups_;
   std::size_t bytes_ = 0;
   bool sync_wanted_ = false;
+  bool has_staged_puts_ = false;
 };
 
 // An entry as it comes back from the store.

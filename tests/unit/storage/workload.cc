@@ -1,6 +1,7 @@
 #include "workload.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace harrier::test {
 
@@ -61,7 +62,7 @@ void Workload::put(StoreBatch& batch) {
                              : dice < 10  ? 100'000
                              : dice < 100 ? below(8000)
                                           : below(100);
-  const auto message =
+  auto message =
       Message::create({.exchange = below(2) == 0 ? "" : "logs",
                        .routing_key = "key" + std::to_string(below(3)),
                        .properties = std::string(below(20), static_cast<char>('a' + below(26))),
@@ -71,6 +72,7 @@ void Workload::put(StoreBatch& batch) {
                       std::string(size, static_cast<char>('a' + below(26))));
   const Timestamp now{Milliseconds(1'700'000'000'000 + static_cast<std::int64_t>(below(1000)))};
   const Timestamp expires = below(4) == 0 ? now + Milliseconds(below(100'000)) : kNoTime;
+  if (dice < 40 && message->persistent()) message = stage(batch, std::move(message));
   LaneId id;
   if (below(20) == 0) {  // a fan-out
     for (auto& [number, lane] : lanes_)
@@ -79,6 +81,21 @@ void Workload::put(StoreBatch& batch) {
     Lane& lane = pick(id);
     append(batch, id, lane, message, now, expires);
   }
+}
+
+// Sends the body of `message` ahead. What is put now is a message whose body went ahead earlier.
+MessageRef Workload::stage(StoreBatch& batch, MessageRef message) {
+  const BodyNumber body{random_() | 1};
+  const std::size_t bytes = message->body().size();
+  for (std::size_t at = 0; at < bytes; at += kBodyPartUnit)
+    batch.stage(body, message, at, std::min(kBodyPartUnit, bytes - at));
+  message->set_stored_body(body);
+  if (below(10) == 0) batch.unstage(body);
+  if (ahead_.size() < 4) {
+    ahead_.push_back(message);
+    return message;
+  }
+  return std::exchange(ahead_[below(ahead_.size())], std::move(message));
 }
 
 void Workload::append(StoreBatch& batch, LaneId id, Lane& lane, const MessageRef& message,

@@ -39,6 +39,7 @@ class Workload {
   };
 
   void put(StoreBatch& batch);
+  MessageRef stage(StoreBatch& batch, MessageRef message);
   void append(StoreBatch& batch, LaneId id, Lane& lane, const MessageRef& message, Timestamp now,
               Timestamp expires);
   void settle(StoreBatch& batch);
@@ -49,6 +50,7 @@ class Workload {
 
   std::mt19937_64 random_;
   Accounts accounts_;
+  std::vector<MessageRef> ahead_;  // their bodies are staged
   std::map<std::uint32_t, Lane> lanes_;
   std::uint32_t next_lane_;
   std::uint64_t progress_;
