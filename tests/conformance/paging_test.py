@@ -149,6 +149,23 @@ class PagingTest(OwnBrokerTest):
         self.assertEqual(channel.queue_declare('mixed', passive=True).method.message_count, len(kept))
         self.assertEqual(self.get_all(channel, 'mixed'), kept)
 
+    def test_a_huge_message_survives_a_kill(self):
+        huge = os.urandom(64 * MIB)
+        self.channel.confirm_delivery()
+        for queue in ('huge', 'copy'):
+            self.channel.queue_declare(queue, durable=True)
+            self.channel.queue_bind(queue, 'amq.fanout')
+        self.channel.basic_publish('', 'huge', b'before', PERSISTENT)
+        self.channel.basic_publish('amq.fanout', '', huge, PERSISTENT)
+        self.channel.basic_publish('', 'huge', b'behind', PERSISTENT)
+        self.broker.kill()
+        self.broker.start()
+        channel = self.connect().channel()
+        for queue, expected in (('huge', (b'before', huge, b'behind')), ('copy', (huge,))):
+            for text in expected:
+                self.assertTrue(channel.basic_get(queue, auto_ack=True)[2] == text, f'{queue}: another body')
+            self.assertIsNone(channel.basic_get(queue)[0])
+
     def test_memory_stays_within_bounds(self):
         self.channel.queue_declare('flat', durable=True)
         self.publish('flat', 0, COUNT, PERSISTENT)

@@ -13,6 +13,7 @@
 #include "broker/core/routing_keys.h"
 #include "broker/runtime/broker.h"
 #include "broker/runtime/handover.h"
+#include "broker/session/large_publish.h"
 #include "broker/session/methods/methods.h"
 #include "broker/session/publishing.h"
 #include "broker/session/reply_to.h"
@@ -110,27 +111,47 @@ void deliver_now(Channel& channel, const MessageRef& message,
                  const std::vector<QueueHandle*>& queues) {
   const Spread where = spread(channel, message, queues, next_confirm(channel));
   channel.shard().make_atomic(where.durable_on);
+  end_body_ahead(channel.shard(), *message, where.durable_on);
   if (channel.confirms()) confirm(channel, where);
   hold_back(channel, where);
 }
 
-void deliver_to(Channel& channel, const MessageRef& message,
-                const std::vector<QueueHandle*>& queues) {
+std::vector<QueueRef> keep(const std::vector<QueueHandle*>& queues) {
+  std::vector<QueueRef> kept;
+  kept.reserve(queues.size());
+  for (QueueHandle* queue : queues)
+    kept.emplace_back(queue);
+  return kept;
+}
+
+// Those that were not deleted meanwhile.
+std::vector<QueueHandle*> left_of(const std::vector<QueueRef>& kept) {
+  std::vector<QueueHandle*> left;
+  for (const QueueRef& queue : kept) {
+    if (!queue->deleted()) left.push_back(queue.get());
+  }
+  return left;
+}
+
+void deliver_whole(Channel& channel, const MessageRef& message,
+                   const std::vector<QueueHandle*>& queues) {
   Shard& here = channel.shard();
   if (!here.groups_are_held() || !message->persistent() || !is_spread(queues, here.index())) {
     return deliver_now(channel, message, queues);
   }
   channel.pause();
-  std::vector<QueueRef> kept;
-  kept.reserve(queues.size());
-  for (QueueHandle* queue : queues)
-    kept.emplace_back(queue);
-  here.when_groups_flow([&channel, message, kept = std::move(kept)] {
-    std::vector<QueueHandle*> left;
-    for (const QueueRef& queue : kept) {
-      if (!queue->deleted()) left.push_back(queue.get());
-    }
-    deliver_now(channel, message, left);
+  here.when_groups_flow([&channel, message, kept = keep(queues)] {
+    deliver_now(channel, message, left_of(kept));
+    channel.resume({}, BasicPublish::kId);
+  });
+}
+
+void deliver_to(Channel& channel, const MessageRef& message,
+                const std::vector<QueueHandle*>& queues) {
+  if (!goes_ahead(*message, queues)) return deliver_whole(channel, message, queues);
+  channel.pause();
+  send_body_ahead(channel.shard(), message, [&channel, message, kept = keep(queues)] {
+    deliver_whole(channel, message, left_of(kept));
     channel.resume({}, BasicPublish::kId);
   });
 }
@@ -198,8 +219,7 @@ void hold_until_commit(Channel& channel, MessageRef message,
   Transaction::Publish held;
   held.message = std::move(message);
   held.mandatory = mandatory;
-  for (QueueHandle* queue : queues)
-    held.queues.emplace_back(queue);
+  held.queues = keep(queues);
   channel.transaction()->publishes.push_back(std::move(held));
 }
 
