@@ -2,46 +2,49 @@
 
 #include <algorithm>
 #include <bit>
-#include <memory>
 #include <utility>
 
 #include "broker/runtime/broker.h"
 
 namespace harrier {
-namespace {
-
-struct Upload {
-  Shard& here;
-  MessageRef message;
-  BodyNumber body;
-  Task then;
-  std::size_t sent = 0;
-};
-
-// One piece at a time: the next one lines up behind what others have submitted meanwhile.
-void send_piece(const std::shared_ptr<Upload>& upload) {
-  const std::size_t all = upload->message->body().size();
-  const std::size_t octets = std::min(kBodyPieceBytes, all - upload->sent);
-  upload->here.batch().stage(upload->body, upload->message, upload->sent, octets);
-  upload->sent += octets;
-  upload->here.when_durable(upload->here.turn_ticket(), [upload, all] {
-    if (upload->sent < all) return send_piece(upload);
-    upload->message->set_stored_body(upload->body);
-    upload->then();
-  });
-}
-
-}  // namespace
-
 bool goes_ahead(const Message& message, const std::vector<QueueHandle*>& queues) {
   if (message.body().size() <= kBodyPieceBytes || !message.persistent()) return false;
   return std::any_of(queues.begin(), queues.end(),
                      [](const QueueHandle* queue) { return queue->definition().durable; });
 }
 
-void send_body_ahead(Shard& here, MessageRef message, Task then) {
-  send_piece(std::make_shared<Upload>(
-      Upload{here, std::move(message), BodyNumber{here.next_number()}, std::move(then)}));
+void BodiesAhead::send(MessageRef message, Task then) {
+  waiting_.push_back({std::move(message), BodyNumber{shard_.next_number()}, std::move(then)});
+  send_pieces();
+}
+
+void BodiesAhead::send_pieces() {
+  while (under_way_ < kPiecesMax && !waiting_.empty()) {
+    Upload next = std::move(waiting_.front());
+    waiting_.pop_front();
+    send_piece(std::move(next));
+  }
+}
+
+void BodiesAhead::send_piece(Upload upload) {
+  const std::size_t left = upload.message->body().size() - upload.sent;
+  const std::size_t octets = std::min(kBodyPieceBytes, left);
+  shard_.batch().stage(upload.body, upload.message, upload.sent, octets);
+  upload.sent += octets;
+  ++under_way_;
+  shard_.when_durable(shard_.turn_ticket(),
+                      [this, upload = std::move(upload)]() mutable { piece_is_durable(upload); });
+}
+
+void BodiesAhead::piece_is_durable(Upload& upload) {
+  --under_way_;
+  if (upload.sent < upload.message->body().size()) {
+    waiting_.push_back(std::move(upload));
+  } else {
+    upload.message->set_stored_body(upload.body);
+    upload.then();
+  }
+  send_pieces();
 }
 
 // Beside one of the puts: where there are several they are one commit (Shard::make_atomic), and

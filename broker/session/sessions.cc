@@ -8,7 +8,12 @@
 namespace harrier {
 
 Sessions::Sessions(Shard& shard, const Access& access, const SessionConfig& config, Random random)
-    : shard_(shard), access_(access), config_(config), random_(std::move(random)), all_{this} {}
+    : shard_(shard),
+      access_(access),
+      config_(config),
+      random_(std::move(random)),
+      all_{this},
+      bodies_ahead_(shard) {}
 
 void Sessions::add(Connection& connection) {
   connections_.push_back(&connection);

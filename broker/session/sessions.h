@@ -12,6 +12,7 @@
 #include "broker/core/resource_names.h"
 #include "broker/runtime/alarms.h"
 #include "broker/runtime/shard.h"
+#include "broker/session/large_publish.h"
 #include "broker/session/session_config.h"
 
 namespace harrier {
@@ -62,6 +63,8 @@ class Sessions {
 
   RoutingScratch& routing_scratch() { return routing_scratch_; }
 
+  BodiesAhead& bodies_ahead() { return bodies_ahead_; }
+
   // Resource alarms as this shard knows them. Setting them blocks connections at their next publish
   // or lets the blocked ones go on. O(connections) when they change.
   const Alarms& alarms() const { return alarms_; }
@@ -86,6 +89,7 @@ class Sessions {
   std::vector<Connection*> connections_;
   std::unordered_map<ChannelId, Channel*> channels_;
   RoutingScratch routing_scratch_;
+  BodiesAhead bodies_ahead_;
   Alarms alarms_;
 };
 

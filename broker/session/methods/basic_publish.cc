@@ -150,10 +150,11 @@ void deliver_to(Channel& channel, const MessageRef& message,
                 const std::vector<QueueHandle*>& queues) {
   if (!goes_ahead(*message, queues)) return deliver_whole(channel, message, queues);
   channel.pause();
-  send_body_ahead(channel.shard(), message, [&channel, message, kept = keep(queues)] {
-    deliver_whole(channel, message, left_of(kept));
-    channel.resume({}, BasicPublish::kId);
-  });
+  channel.connection().sessions().bodies_ahead().send(
+      message, [&channel, message, kept = keep(queues)] {
+        deliver_whole(channel, message, left_of(kept));
+        channel.resume({}, BasicPublish::kId);
+      });
 }
 
 // basic.publish/immediate, which RabbitMQ refuses: only queues with a consumer ready to take the

@@ -64,6 +64,25 @@ TEST_SUITE("large publishes") {
     CHECK(large->take<BasicAck>().delivery_tag == 1);
   }
 
+  TEST_CASE("many at once take turns, so that no commit gets large") {
+    Node node;
+    std::vector<std::unique_ptr<Client>> clients;
+    for (int i = 0; i < 6; ++i)
+      clients.push_back(confirming(node));
+    clients[0]->declare("q", true);
+    node.store.hold();
+    for (const auto& client : clients)
+      client->publish("q", std::string(2 * kBodyPieceBytes, 'x'), true);
+    // Of 12 pieces 4 go with each commit, the first four publishers' first.
+    for (const std::size_t complete : {0U, 2U, 6U}) {
+      commit(node);
+      CHECK(node.queue("q").ready_count() == complete);
+    }
+    commit(node);
+    for (const auto& client : clients)
+      CHECK(client->take_names() == Names{"basic.ack"});
+  }
+
   TEST_CASE("only what a durable queue will store goes ahead") {
     Node node;
     const auto client = confirming(node);
