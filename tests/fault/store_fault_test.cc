@@ -107,6 +107,35 @@ TEST_SUITE("store on a disk with errors") {
     }
   }
 
+  TEST_CASE("a store that cannot be mended does not open, and opens when it can") {
+    for (const Fault& fault :
+         {Fault{"cut of the log", FileOperation::truncate, ".log", false},
+          Fault{"sync of the log", FileOperation::sync, ".log", false},
+          Fault{"sync of the directory", FileOperation::sync_directory, "db", false}}) {
+      CAPTURE(fault.name);
+      FaultRun run(5);
+      open(run);
+      run.disk().fail_with({.operation = FileOperation::append,
+                            .file = ".log",
+                            .nth = 5,
+                            .error = IOStatus::IOError("the first error"),
+                            .is_short = true});
+      while (!run.failed())
+        run.submit(50, 0);
+      run.kill_process();  // in the log is half a record, and what was not synced
+      run.disk().fail_with({.operation = fault.operation,
+                            .file = fault.file,
+                            .error = IOStatus::IOError("an error of the disk")});
+      const auto opened = run.open();
+      CHECK(run.disk().failed());
+      REQUIRE_FALSE(opened.has_value());
+      CHECK(opened.error().kind == StoreError::Kind::io);
+      CHECK(opened.error().detail.find("an error of the disk") != std::string::npos);
+      run.kill_process();
+      open(run);
+    }
+  }
+
   TEST_CASE("a store that cannot be read does not open, and opens when it can") {
     for (const std::string& file :
          std::vector<std::string>{".log", "MANIFEST", ".sst", "CURRENT"}) {
