@@ -23,7 +23,7 @@ struct StoreConfig {
 
   // What all files but the lock are read and written through; null: the system's own. For tests,
   // which let it fail.
-  std::shared_ptr<rocksdb::FileSystem> file_system;
+  std::shared_ptr<rocksdb::FileSystem> file_system{};
 };
 
 }  // namespace harrier

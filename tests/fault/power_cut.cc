@@ -1,7 +1,8 @@
 // Cuts the power under a store again and again, at any moment, and looks whether everything that
 // was announced durable is there, in order, and nothing else.
 //
-//   power_cut [--rounds N] [--seed N] [--seconds N] [--lie] [--damage-manifest]
+//   power_cut [--rounds N] [--seed N] [--seconds N] [--lie] [--never-full]
+//             [--damage-manifest]
 //
 // Ends with 0 if no cut lost anything. With --lie syncs do nothing, and it ends with 0 only if that
 // is found out: the judge is not blind.
@@ -30,6 +31,7 @@ struct Options {
   std::uint64_t seconds = UINT64_MAX / 2;  // no round begins later
   std::uint64_t seed = std::random_device{}();
   bool lies = false;
+  bool fills_up = true;
   CutStyle style;
 };
 
@@ -48,6 +50,8 @@ bool parse(int argc, char** argv, Options& options) {
     const std::string_view name = argv[i];
     if (name == "--lie") {
       options.lies = true;
+    } else if (name == "--never-full") {
+      options.fills_up = false;
     } else if (name == "--damage-manifest") {
       options.style.damages_manifest = true;
     } else if (i + 1 < argc && name == "--rounds") {
@@ -76,12 +80,12 @@ PowerCut choose_cut(FaultRun& run) {
 }
 
 // Works on the open store until the power fails or, rarely, until it was stopped.
-void live(FaultRun& run, Figures& figures) {
+void live(FaultRun& run, const Options& options, Figures& figures) {
   run.disk().slow_syncs(std::chrono::microseconds(run.below(3) == 0 ? 2000 : 0));
   run.disk().cut_at(choose_cut(run));
   constexpr std::uint64_t kPatience[] = {0, 1, 4, 20};
   run.submit(20 + run.below(300), kPatience[run.below(4)]);
-  if (run.below(25) == 0) {
+  if (options.fills_up && run.below(25) == 0) {
     run.disk().limit_space(run.below(100'000));
     run.submit(100, 4);
     run.disk().limit_space({});
@@ -128,7 +132,7 @@ bool cut_again_and_again(std::uint64_t seed, std::uint64_t cuts, const Options& 
     is_well = open(run, figures, lost);
     if (!is_well) break;
     lost.clear();
-    live(run, figures);
+    live(run, options, figures);
     if (run.failed()) {
       fmt::print("the store failed without a reason: {}\n", run.failure());
       is_well = false;
