@@ -349,7 +349,11 @@ Result<void, StoreError> CommitLoop::finish() {
       if (auto healed = heal(synced.error()); !healed) return healed;
     }
   }
-  return target_.close();
+  auto closed = target_.close();
+  if (closed) return closed;
+  // A flush in the background may have met a full disk that nobody has heard of yet.
+  const auto healed = heal(closed.error());
+  return healed ? target_.close() : healed;
 }
 
 void CommitLoop::announce() {

@@ -19,6 +19,7 @@
 
 #include "base/log.h"
 #include "storage/block.h"
+#include "storage/manifest_keeper.h"
 
 namespace harrier {
 
@@ -204,10 +205,8 @@ Result<std::unique_ptr<Database>, StoreError> Database::open(const std::string& 
   std::error_code ignored;  // RocksDB will say it better
   std::filesystem::create_directories(path, ignored);
   rocksdb::DBOptions options = database_options(database->watch_);
-  if (config.file_system != nullptr) {
-    database->env_ = rocksdb::NewCompositeEnv(config.file_system);
-    options.env = database->env_.get();
-  }
+  database->env_ = rocksdb::NewCompositeEnv(keep_current_manifest(config.file_system));
+  options.env = database->env_.get();
   const rocksdb::Status opened =
       rocksdb::DB::Open(options, path, column_families(config, filter), &handles, &columns.db);
   if (!opened.ok()) return fail(store_error(opened, "opening the database in " + path));

@@ -64,7 +64,7 @@ class Database {
   void name_columns();
 
   std::shared_ptr<DatabaseWatch> watch_;
-  std::unique_ptr<rocksdb::Env> env_;  // null: RocksDB's default
+  std::unique_ptr<rocksdb::Env> env_;  // none where nothing is changed
   Columns columns_;
   std::vector<rocksdb::ColumnFamilyHandle*> handles_;
 };

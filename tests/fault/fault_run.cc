@@ -1,7 +1,11 @@
 #include "fault_run.h"
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <utility>
+
+#include <fmt/core.h>
 
 namespace harrier::test {
 
@@ -148,6 +152,19 @@ void FaultRun::submit_in_vain(std::uint64_t count) {
     store_->submit(SubmitterId{static_cast<std::uint32_t>(count % FaultWorkload::kSubmitters)},
                    batch);
   }
+}
+
+std::string FaultRun::files() const {
+  std::string lines;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(path() + "/data")) {
+    if (!entry.is_regular_file()) continue;
+    lines += fmt::format("  {} {}\n", entry.path().native(), entry.file_size());
+    if (entry.path().filename() == "CURRENT") {
+      std::ifstream current(entry.path());
+      lines.append(std::istreambuf_iterator<char>(current), {});
+    }
+  }
+  return lines;
 }
 
 void FaultRun::stop() {

@@ -86,6 +86,9 @@ class FaultRun {
 
   std::string failure() const { return failure_; }
 
+  // The files of the store with their sizes, a line each, for reports.
+  std::string files() const;
+
   StoreError::Kind failure_kind() const { return failure_kind_; }
 
  private:

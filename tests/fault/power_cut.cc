@@ -1,8 +1,10 @@
 // Cuts the power under a store again and again, at any moment, and looks whether everything that
 // was announced durable is there, in order, and nothing else.
 //
-//   power_cut [--rounds N] [--seed N] [--seconds N] [--lie] [--never-full]
+//   power_cut [--rounds N] [--seed N] [--seconds N] [--lie] [--full-every N]
 //             [--damage-manifest]
+//
+// The disk runs full in one life of N, for 0 never.
 //
 // Ends with 0 if no cut lost anything. With --lie syncs do nothing, and it ends with 0 only if that
 // is found out: the judge is not blind.
@@ -31,7 +33,7 @@ struct Options {
   std::uint64_t seconds = UINT64_MAX / 2;  // no round begins later
   std::uint64_t seed = std::random_device{}();
   bool lies = false;
-  bool fills_up = true;
+  std::uint64_t full_every = 25;
   CutStyle style;
 };
 
@@ -50,12 +52,12 @@ bool parse(int argc, char** argv, Options& options) {
     const std::string_view name = argv[i];
     if (name == "--lie") {
       options.lies = true;
-    } else if (name == "--never-full") {
-      options.fills_up = false;
     } else if (name == "--damage-manifest") {
       options.style.damages_manifest = true;
     } else if (i + 1 < argc && name == "--rounds") {
       options.rounds = std::strtoull(argv[++i], nullptr, 10);
+    } else if (i + 1 < argc && name == "--full-every") {
+      options.full_every = std::strtoull(argv[++i], nullptr, 10);
     } else if (i + 1 < argc && name == "--seconds") {
       options.seconds = std::strtoull(argv[++i], nullptr, 10);
     } else if (i + 1 < argc && name == "--seed") {
@@ -85,7 +87,7 @@ void live(FaultRun& run, const Options& options, Figures& figures) {
   run.disk().cut_at(choose_cut(run));
   constexpr std::uint64_t kPatience[] = {0, 1, 4, 20};
   run.submit(20 + run.below(300), kPatience[run.below(4)]);
-  if (options.fills_up && run.below(25) == 0) {
+  if (options.full_every > 0 && run.below(options.full_every) == 0) {
     run.disk().limit_space(run.below(100'000));
     run.submit(100, 4);
     run.disk().limit_space({});
@@ -134,7 +136,7 @@ bool cut_again_and_again(std::uint64_t seed, std::uint64_t cuts, const Options& 
     lost.clear();
     live(run, options, figures);
     if (run.failed()) {
-      fmt::print("the store failed without a reason: {}\n", run.failure());
+      fmt::print("the store failed without a reason: {}\n{}", run.failure(), run.files());
       is_well = false;
     }
     if (run.below(10) == 0) {
@@ -159,7 +161,7 @@ int main(int argc, char** argv) {
   if (!parse(argc, argv, options)) {
     fmt::print(stderr,
                "usage: power_cut [--rounds N] [--seconds N] [--seed N] [--lie] "
-               "[--damage-manifest]\n");
+               "[--full-every N] [--damage-manifest]\n");
     return 2;
   }
   configure_logging({.console_level = LogLevel::none, .file_level = LogLevel::none, .file = {}});

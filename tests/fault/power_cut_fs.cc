@@ -414,6 +414,14 @@ IOStatus PowerCutFs::NewDirectory(const std::string& path, const Options& option
   return status;
 }
 
+IOStatus PowerCutFs::CreateDirIfMissing(const std::string& path, const Options& options,
+                                        Debug* debug) {
+  const Lock lock(mutex_);
+  if (IOStatus entered = enter(lock, FileOperation::create, path); !entered.ok()) return entered;
+  if (frozen_ && !fs::exists(path)) change(Change::Kind::create, path);
+  return target()->CreateDirIfMissing(path, options, debug);
+}
+
 IOStatus PowerCutFs::DeleteFile(const std::string& path, const Options& options, Debug* debug) {
   const Lock lock(mutex_);
   if (IOStatus entered = enter(lock, FileOperation::remove, path); !entered.ok()) return entered;
@@ -516,7 +524,7 @@ void PowerCutFs::undo(const Change& change) {
   }
   if (change.kind == Change::Kind::create) {
     nodes_.erase(change.path);
-    fs::remove(change.path);
+    fs::remove_all(change.path);  // a directory or a file
   }
   if (change.kind == Change::Kind::rename) {
     nodes_[change.from] = node_of(change.path);

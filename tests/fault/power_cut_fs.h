@@ -122,6 +122,8 @@ class PowerCutFs final : public rocksdb::FileSystemWrapper {
                            std::unique_ptr<rocksdb::FSWritableFile>* file, Debug* debug) override;
   Status NewDirectory(const std::string& path, const Options& options,
                       std::unique_ptr<rocksdb::FSDirectory>* directory, Debug* debug) override;
+  // Durable at once.
+  Status CreateDirIfMissing(const std::string& path, const Options& options, Debug* debug) override;
   Status DeleteFile(const std::string& path, const Options& options, Debug* debug) override;
   Status RenameFile(const std::string& from, const std::string& to, const Options& options,
                     Debug* debug) override;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -53,7 +54,8 @@ class FakeTarget final : public CommitTarget {
 
   Result<void, StoreError> close() override {
     calls += 'c';
-    return {};
+    if (!std::exchange(full_at_close, false)) return {};
+    return fail(StoreError{StoreError::Kind::no_space, "a flush found no room"});
   }
 
   void read(const PageRequest& request, Store::PageReader done) override {
@@ -97,7 +99,8 @@ class FakeTarget final : public CommitTarget {
   bool fail_sync = false;
   bool all_vanished = false;
   bool fail_heal = false;
-  std::string full_at;  // the commit at which the disk gets full
+  bool full_at_close = false;  // the first time
+  std::string full_at;         // the commit at which the disk gets full
   std::atomic<bool> full{false};
   std::atomic<int> heals{0};
   std::atomic<bool> gate_closed{false};
@@ -612,6 +615,20 @@ TEST_SUITE("commit loop on a full disk") {
     CHECK(target.heals.load() == 1);
     CHECK(durability.durable() == 0);
     CHECK(durability.failures() == 1);
+  }
+
+  TEST_CASE("a stop that finds the disk full heals it and ends clean") {
+    FakeTarget target;
+    target.full_at_close = true;
+    Durability durability;
+    CommitLoop loop(target, quick_to_heal());
+    const SubmitterId id = loop.add_submitter(durability.listener());
+    submit(loop, id, batch_of("a"));
+    loop.stop();
+    CHECK(target.heals.load() == 1);
+    CHECK(target.calls.ends_with("csc"));
+    CHECK(durability.durable() == 1);
+    CHECK(durability.failures() == 0);
   }
 
   TEST_CASE("the end of the loop does not wait for space") {
