@@ -59,11 +59,21 @@ class Listener final : public rocksdb::EventListener {
  public:
   explicit Listener(std::shared_ptr<DatabaseWatch> watch) : watch_(std::move(watch)) {}
 
-  void OnBackgroundError(rocksdb::BackgroundErrorReason /*reason*/,
-                         rocksdb::Status* status) override {
+  void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* status) override {
     kLog.error("the database failed in the background: {}", status->ToString());
-    if (status->severity() < rocksdb::Status::Severity::kHardError) return;
+    // RocksDB tries a compaction again by itself.
+    if (reason == rocksdb::BackgroundErrorReason::kCompaction &&
+        status->severity() < rocksdb::Status::Severity::kHardError) {
+      return;
+    }
     (status->IsNoSpace() ? watch_->full : watch_->failed).store(true, std::memory_order_relaxed);
+  }
+
+  // Whatever else has failed, the store opens the database anew (RocksTarget::heal) or ends.
+  // RocksDB's own way may end the process instead: an assertion of DBImpl::ResumeImpl.
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/, rocksdb::Status /*error*/,
+                            bool* auto_recovery) override {
+    *auto_recovery = false;
   }
 
   void OnMemTableSealed(const rocksdb::MemTableInfo& info) override {
@@ -88,7 +98,8 @@ rocksdb::DBOptions database_options(std::shared_ptr<DatabaseWatch> watch) {
   options.info_log = std::make_shared<LogSink>();
   options.listeners.push_back(std::make_shared<Listener>(std::move(watch)));
   options.paranoid_checks = true;
-  options.stats_dump_period_sec = 0;  // a thread and pages of text for nobody
+  options.max_bgerror_resume_count = 0;  // see OnErrorRecoveryBegin
+  options.stats_dump_period_sec = 0;     // a thread and pages of text for nobody
   options.stats_persist_period_sec = 0;
   // Recovery.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
