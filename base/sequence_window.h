@@ -74,6 +74,10 @@ class SequenceWindow {
     return chunk != nullptr && chunk->live[at] ? &chunk->slots[at] : nullptr;
   }
 
+  const T* find(std::uint64_t number) const {
+    return const_cast<SequenceWindow*>(this)->find(number);
+  }
+
   // Gives up the slot `number`, which must be unfinished.
   void finish(std::uint64_t number) {
     HARRIER_DCHECK(find(number) != nullptr);

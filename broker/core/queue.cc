@@ -1,5 +1,6 @@
 #include "broker/core/queue.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/assert.h"
@@ -18,30 +19,106 @@ Queue::Queue(QueueHandle& handle, QueueHost& host)
     : handle_(handle),
       host_(host),
       share_(*this, host),
-      base_(share_, is_durable() ? std::optional(definition().lane) : std::nullopt) {}
+      base_(share_, is_durable() ? std::optional(definition().lane) : std::nullopt),
+      settings_(settings_of(definition(), nullptr, nullptr)),
+      last_used_(host.now()) {
+  wake_by(unused_at());
+}
 
 Queue::~Queue() {
   share_.memory.remove(share_.held_bytes);
 }
 
+void Queue::apply(QueueSettings settings, Timestamp now) {
+  // These are part of what was declared.
+  settings.max_priority = settings_.max_priority;
+  settings.single_active_consumer = settings_.single_active_consumer;
+  settings_ = std::move(settings);
+  last_used_ = now;
+  wake_by(unused_at());
+}
+
 void Queue::recover(const RecoveredLane& lane) {
   base_.recover(lane);
   report_missing(base_);
+  expect(base_.next_deadline());
+}
+
+void Queue::recover_deadlines(LaneId) {
+  base_.recover_deadlines();
+}
+
+void Queue::drop_lanes() {
+  base_.drop_lane();
 }
 
 Enqueued Queue::enqueue(MessageRef message, Timestamp now) {
   if (closed_) return Enqueued::held;  // as good as routed to no queue: the confirm is an ack
+  if (next_deadline_ <= now) expire(now);
   const bool durable = is_durable() && message->persistent();
+  const Timestamp expires_at = deadline_of(*message, now);
   Level& level = base_;
   const bool in_memory = level.has_room([this] { return has_free_consumer(); });
   if (in_memory) {
-    level.push(std::move(message), durable, now);
+    level.push(std::move(message), durable, now, expires_at);
   } else {
-    level.page_out(std::move(message), now);
+    level.page_out(std::move(message), now, expires_at);
   }
-  pump();
+  // Before it can expire: with a TTL of 0 a consumer that waits gets it.
+  deliver_ready();
+  if (expires_at != kNoTime) {
+    expect(expires_at);
+    if (expires_at <= now) expire(now);
+  }
+  read_ahead();
   if (durable) return Enqueued::stored;
   return in_memory ? Enqueued::held : Enqueued::paged;
+}
+
+Timestamp Queue::deadline_of(const Message& message, Timestamp now) const {
+  std::optional<Milliseconds> ttl = settings_.message_ttl;
+  if (message.ttl_ms() >= 0) {
+    const Milliseconds own(message.ttl_ms());
+    ttl = ttl ? std::min(*ttl, own) : own;
+  }
+  return ttl ? now + *ttl : kNoTime;
+}
+
+void Queue::expect(Timestamp deadline) {
+  if (deadline >= next_deadline_) return;
+  next_deadline_ = deadline;
+  wake_by(deadline);
+}
+
+void Queue::wake_by(Timestamp at) {
+  if (at >= woken_at_) return;
+  woken_at_ = at;
+  host_.wake_at(*this, at);
+}
+
+void Queue::tick(Timestamp now) {
+  if (woken_at_ <= now) woken_at_ = kNever;
+  if (closed_) return;
+  if (unused_at() <= now) return host_.delete_unused(*this);
+  if (next_deadline_ <= now) expire(now);
+  wake_by(std::min(next_deadline_, unused_at()));
+}
+
+void Queue::expire(Timestamp now) {
+  while (const auto seq = base_.take_expired(now))
+    die(base_, *seq, DeathReason::expired);
+  if (base_.next_deadline() <= now) base_.read_backlog();
+  next_deadline_ = kNever;
+  expect(base_.next_deadline());
+}
+
+void Queue::die(Level& level, Sequence seq, DeathReason /*reason*/) {
+  level.finish(seq);
+}
+
+Timestamp Queue::unused_at() const {
+  if (!settings_.expires || consumers_.count() > 0) return kNever;
+  return last_used_ + *settings_.expires;
 }
 
 std::optional<Enqueued> Queue::enqueue_immediate(MessageRef message, Timestamp now) {
@@ -63,6 +140,8 @@ Result<QueueConsumer*, ProtocolError> Queue::consume(Consumer& port, ConsumerOpt
 
 bool Queue::cancel(QueueConsumer& consumer) {
   consumers_.cancel(consumer);
+  touch();
+  wake_by(unused_at());
   return definition().auto_delete && consumers_.count() == 0 && !closed_;
 }
 
@@ -72,6 +151,8 @@ void Queue::resume(QueueConsumer& consumer) {
 }
 
 void Queue::get(bool no_ack, GetReply reply) {
+  touch();
+  if (next_deadline_ <= host_.now()) expire(host_.now());
   if (closed_ || ready_count() == 0) return reply(std::optional<Got>());
   Level& level = next_level();
   if (level.is_damaged()) return reply(fail(damage()));
@@ -89,13 +170,21 @@ void Queue::settle(Sequence seq, Settlement how) {
   if (entry == nullptr) return;
   if (entry->consumer != nullptr) consumers_.settled(*std::exchange(entry->consumer, nullptr));
   if (how == Settlement::requeue) {
+    const Timestamp expires_at = entry->expires_at;
     level.give_back(seq, *entry);
+    if (expires_at != kNoTime) expect(expires_at);
   } else {
-    level.finish(seq, *entry);
+    level.finish(seq);
   }
 }
 
 void Queue::pump() {
+  if (next_deadline_ != kNever && next_deadline_ <= host_.now()) expire(host_.now());
+  deliver_ready();
+  read_ahead();
+}
+
+void Queue::deliver_ready() {
   while (!closed_) {
     Level& level = next_level();
     if (!level.head_is_loaded()) break;
@@ -103,7 +192,6 @@ void Queue::pump() {
     if (consumer == nullptr) break;
     deliver(level, *consumer);
   }
-  read_ahead();
 }
 
 void Queue::paged_in(LanePage&& page) {
@@ -111,7 +199,9 @@ void Queue::paged_in(LanePage&& page) {
   Level& level = base_;
   const auto damage = level.paged_in(std::move(page));
   report_missing(level);
+  expect(level.next_deadline());
   if (damage) return found_damage(level, *damage);
+  if (next_deadline_ <= host_.now()) expire(host_.now());
   serve_getters();
   pump();
 }

@@ -13,6 +13,7 @@
 #include "broker/core/queue_host.h"
 #include "broker/core/queue_parts/consumer_set.h"
 #include "broker/core/queue_parts/level.h"
+#include "broker/core/queue_settings.h"
 #include "protocol/reply_code.h"
 #include "storage/store.h"
 
@@ -50,11 +51,28 @@ class Queue {
 
   const QueueDefinition& definition() const { return handle_.definition(); }
 
+  const QueueSettings& settings() const { return settings_; }
+
+  // The settings become these: a policy came, went or changed. What is in the queue already keeps
+  // its deadline.
+  void apply(QueueSettings settings, Timestamp now);
+
   // Start-up only: all that the store has is backlog.
   void recover(const RecoveredLane& lane);
+  // Start-up only, before recover(): messages of the lane may have deadlines.
+  void recover_deadlines(LaneId lane);
 
-  // The lane that has to be dropped with this queue, if it has any.
+  // The lane of its lowest level, if that has one.
   std::optional<LaneId> lane() const { return base_.lane(); }
+
+  // The queue is gone: what the store has of it has to go too.
+  void drop_lanes();
+
+  // It is the time the host was asked to call at, or past it: what is due expires.
+  void tick(Timestamp now);
+
+  // Somebody declared the queue, which keeps it from being unused.
+  void touch() { last_used_ = host_.now(); }
 
   // Appends and hands out what it can.
   Enqueued enqueue(MessageRef message, Timestamp now);
@@ -127,7 +145,7 @@ class Queue {
 
   // Reads the next page if somebody wants it and little is left in memory.
   void read_ahead() {
-    if (!closed_ && is_wanted()) next_level().read_ahead();
+    if (!closed_) next_level().read_ahead(is_wanted());
   }
 
   void found_damage(const Level& level, const std::string& detail);
@@ -135,7 +153,18 @@ class Queue {
   void serve_getters();
   void fail_getters(const ProtocolError& error);
   ProtocolError damage() const;
+  void deliver_ready();
   void deliver(Level& level, QueueConsumer& to);
+
+  Timestamp deadline_of(const Message& message, Timestamp now) const;
+  // Something may be due at that time.
+  void expect(Timestamp deadline);
+  void expire(Timestamp now);
+  // The message at a place that was taken or unacknowledged is not delivered any more.
+  void die(Level& level, Sequence seq, DeathReason reason);
+  // When the queue goes for want of use.
+  Timestamp unused_at() const;
+  void wake_by(Timestamp at);
 
   bool is_durable() const { return definition().durable; }
 
@@ -147,6 +176,10 @@ class Queue {
   Level base_;
   std::deque<Getter> getters_;  // wait for the head; the channel asks once at a time
   ConsumerSet consumers_;
+  QueueSettings settings_;
+  Timestamp next_deadline_ = kNever;  // nothing in memory is due before
+  Timestamp woken_at_ = kNever;       // the host was asked for this time
+  Timestamp last_used_;
   bool closed_ = false;
 };
 

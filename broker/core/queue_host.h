@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "base/task.h"
+#include "broker/core/dead_letter.h"
 #include "broker/core/message_memory.h"
 #include "storage/store.h"
 
@@ -14,6 +15,16 @@ class Queue;
 class QueueHost {
  public:
   virtual ~QueueHost() = default;
+
+  // Time of this turn.
+  virtual Timestamp now() const = 0;
+
+  // Calls Queue::tick once it is `at`, unless the queue is gone by then. Whatever else was asked
+  // for stays; a call too many does no harm.
+  virtual void wake_at(Queue& queue, Timestamp at) = 0;
+
+  // Nobody used the queue for as long as it may be unused: deletes it, in a later turn.
+  virtual void delete_unused(Queue& queue) = 0;
 
   // What this turn wants durable; the same object in every turn.
   virtual StoreBatch& batch() = 0;

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "broker/core/definition_records.h"
 #include "broker/core/exchange_types.h"
+#include "broker/core/message_records.h"
 
 namespace harrier {
 namespace {
@@ -154,12 +155,23 @@ class Broker::Recovery {
     return broker_.shard(found->second.first).find_queue(found->second.second);
   }
 
+  Result<void, StoreError> read_deadlines() {
+    return scan(
+        kDeadlineRecords, "deadline",
+        [](std::string_view key, std::string_view) { return decode_deadline_record(key); },
+        [&](LaneId lane) {
+          if (Queue* queue = queue_of(lane)) queue->recover_deadlines(lane);
+          return true;
+        });
+  }
+
   Result<void, StoreError> read_messages() {
     std::vector<LaneId> lanes;
     lanes.reserve(homes_.size());
     for (const auto& [lane, home] : homes_)
       lanes.push_back(lane);
     std::sort(lanes.begin(), lanes.end());
+    if (auto done = read_deadlines(); !done) return done;
     const auto recovered = store_.recover_lanes(lanes);
     if (!recovered) return fail(recovered.error());
     std::uint64_t messages = 0;

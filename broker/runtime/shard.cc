@@ -43,6 +43,19 @@ void Shard::run_mailbox() {
   incoming_.clear();
 }
 
+void Shard::run_timers() {
+  while (const auto due = timers_.take_due(now_)) {
+    if (Queue* queue = find_queue(*due)) queue->tick(now_);
+  }
+}
+
+void Shard::delete_unused(Queue& queue) {
+  const QueueDefinition& definition = queue.definition();
+  queue.close();
+  broker_.control().delete_queue(*this, definition.vhost, definition.name, definition.id,
+                                 [](const Result<void, ProtocolError>&) {});
+}
+
 void Shard::end_turn() {
   // Ending one subject may list another or send something: confirms go to an output, a flushed
   // output frees a consumer. Bounded, since each pass needs new work.
@@ -175,7 +188,7 @@ Removed Shard::remove_queue(VirtualHost& vhost, const std::string& name) {
     if (!queue->closed()) queue->close();
     // Shard 0 has submitted the end of the definition before it told us: no crash leaves a queue
     // whose lane is gone, which would swallow what is published to it.
-    if (const auto lane = queue->lane()) batch_.drop_lane(*lane);
+    queue->drop_lanes();
   }
   Removed removed = vhost.remove_queue(name);
   queues_.erase(handle->id());

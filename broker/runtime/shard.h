@@ -20,6 +20,7 @@
 #include "broker/core/queue_host.h"
 #include "broker/core/virtual_host.h"
 #include "broker/runtime/mailbox.h"
+#include "broker/runtime/queue_timers.h"
 #include "broker/runtime/topology_change.h"
 #include "storage/store.h"
 
@@ -59,13 +60,19 @@ class Shard final : public QueueHost {
   Broker& broker() { return broker_; }
 
   // Time of this turn.
-  Timestamp now() const { return now_; }
+  Timestamp now() const override { return now_; }
 
   // --- the turn
   // `wake` is called from any thread and must lead to a turn that calls run_mailbox().
   void set_waker(std::function<void()> wake) { wake_ = std::move(wake); }
 
   void begin_turn() { now_ = clock_.now(); }
+
+  // When run_timers() has something to do, if ever.
+  std::optional<Timestamp> next_deadline() const { return timers_.next(); }
+
+  // In a turn: what is due by now() expires.
+  void run_timers();
 
   // Runs what other threads sent.
   void run_mailbox();
@@ -121,6 +128,10 @@ class Shard final : public QueueHost {
   }
 
   // --- for the queues, see QueueHost
+  void wake_at(Queue& queue, Timestamp at) override { timers_.add(queue.handle().id(), at); }
+
+  void delete_unused(Queue& queue) override;
+
   MessageMemory& memory() override { return memory_; }
 
   std::optional<LaneId> take_lane() override;
@@ -200,6 +211,7 @@ class Shard final : public QueueHost {
   std::vector<std::size_t> sent_octets_;  // by shard, since it was last asked
 
   MessageMemory memory_;
+  QueueTimers timers_;
   std::vector<Read> reads_;          // of this turn
   std::vector<LaneId> spare_lanes_;  // for queues that are not durable
   bool fetching_lanes_ = false;

@@ -1,5 +1,6 @@
 #include "broker/session/shard_server.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -10,7 +11,7 @@
 namespace harrier {
 
 ShardServer::ShardServer(Shard& shard, Sessions& sessions)
-    : shard_(shard), sessions_(sessions), work_(io_.get_executor()), tick_(io_) {
+    : shard_(shard), sessions_(sessions), work_(io_.get_executor()), tick_(io_), timer_(io_) {
   shard_.set_waker([this] {
     asio::post(io_, [this] {
       shard_.begin_turn();
@@ -39,7 +40,22 @@ void ShardServer::run() {
     for (int handlers = 1; handlers < kHandlersPerTurn && io_.poll_one() > 0; ++handlers) {
     }
     shard_.end_turn();
+    arm_timer();
   }
+}
+
+// One timer for all that the shard's queues wait for.
+void ShardServer::arm_timer() {
+  const auto due = shard_.next_deadline();
+  if (!due || *due >= armed_for_) return;
+  armed_for_ = *due;
+  timer_.expires_after(std::max(*due - shard_.now(), Milliseconds(0)));
+  timer_.async_wait([this](const asio::error_code& error) {
+    if (error) return;  // armed for an earlier time
+    armed_for_ = Timestamp::max();
+    shard_.begin_turn();
+    shard_.run_timers();
+  });
 }
 
 void ShardServer::schedule_tick() {

@@ -12,6 +12,7 @@
 #include <asio/steady_timer.hpp>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "broker/runtime/shard.h"
 #include "broker/session/sessions.h"
 
@@ -55,12 +56,15 @@ class ShardServer {
 
   void run();
   void schedule_tick();
+  void arm_timer();
 
   Shard& shard_;
   Sessions& sessions_;
   asio::io_context io_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_;
   asio::steady_timer tick_;
+  asio::steady_timer timer_;  // of the shard's queues
+  Timestamp armed_for_ = Timestamp::max();
   std::unordered_map<SocketConnection*, std::unique_ptr<SocketConnection>> connections_;
   Buffer read_scratch_;
   std::thread thread_;

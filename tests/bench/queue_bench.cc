@@ -21,6 +21,12 @@ long messages = 2'000'000;
 
 class BenchHost final : public QueueHost {
  public:
+  Timestamp now() const override { return Timestamp(Milliseconds(1'000'000)); }
+
+  void wake_at(Queue&, Timestamp) override {}
+
+  void delete_unused(Queue&) override {}
+
   StoreBatch& batch() override { return batch_; }
 
   MessageMemory& memory() override { return memory_; }

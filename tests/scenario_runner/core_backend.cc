@@ -107,12 +107,15 @@ class CoreBackend final : public Backend {
   bool counts_lag() const override { return false; }
 
   void advance(Milliseconds by) override {
-    while (by.count() > 0) {
-      const Milliseconds step = std::min(by, Milliseconds(Sessions::kTickMs));
-      by -= step;
-      clock_.advance(step);
+    const Timestamp until = clock_.now() + by;
+    while (clock_.now() < until) {
+      const Timestamp now = clock_.now();
+      const Timestamp next = std::min(until, now + Milliseconds(Sessions::kTickMs));
+      const Timestamp due = std::max(shard().next_deadline().value_or(next), now);
+      clock_.advance(std::min(next, due) - now);
       shard().begin_turn();
-      broker_->sessions.tick();
+      shard().run_timers();
+      if (clock_.now() == next) broker_->sessions.tick();
       run();
     }
   }

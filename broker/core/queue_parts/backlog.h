@@ -20,6 +20,12 @@ class Backlog {
 
   std::size_t count() const { return count_; }
 
+  // Nothing in it is due before this.
+  Timestamp deadline() const { return deadline_; }
+
+  // What was recovered may be due at any time.
+  void expect_deadlines() { deadline_ = Timestamp::min(); }
+
   // Octets of the bodies.
   std::uint64_t bytes() const { return bytes_; }
 
@@ -39,8 +45,9 @@ class Backlog {
 
   // Appends a message that was put under the sequence returned; `at` is where the part in memory
   // ends, if there is no backlog yet.
-  Sequence push(const Message& message, Sequence at) {
+  Sequence push(const Message& message, Sequence at, Timestamp expires_at) {
     if (empty()) begin_ = end_ = at;
+    if (expires_at != kNoTime) deadline_ = std::min(deadline_, expires_at);
     ++count_;
     bytes_ += message.body().size();
     tally_ += tally_of(message);
@@ -65,6 +72,7 @@ class Backlog {
     count_ = 0;
     bytes_ = 0;
     tally_ = {};
+    deadline_ = Timestamp::max();
   }
 
  private:
@@ -74,6 +82,7 @@ class Backlog {
   std::size_t count_ = 0;
   std::uint64_t bytes_ = 0;
   Tally tally_;
+  Timestamp deadline_ = Timestamp::max();
 };
 
 }  // namespace harrier

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "broker/core/message_records.h"
 
 namespace harrier {
 namespace {
@@ -28,18 +29,30 @@ void Level::recover(const RecoveredLane& lane) {
   entries_.skip_to(lane.first_seq);
   fresh_ = lane.first_seq;
   if (backlog_.count() == 0) finish_backlog();
+  if (has_deadline_record_ && !backlog_.empty()) backlog_.expect_deadlines();
 }
 
-void Level::push(MessageRef message, bool stored, Timestamp now) {
-  if (stored) share_.batch.put(*lane_, entries_.end(), message, now, kNoTime);
-  push_ready(std::move(message), stored, false);
+void Level::drop_lane() {
+  if (!lane_) return;
+  if (has_deadline_record_) share_.batch.delete_record(deadline_record_key(*lane_));
+  share_.batch.drop_lane(*lane_);
 }
 
-void Level::push_ready(MessageRef message, bool stored, bool redelivered) {
+void Level::push(MessageRef message, bool stored, Timestamp now, Timestamp expires_at) {
+  if (stored) {
+    if (expires_at != kNoTime) record_deadlines();
+    share_.batch.put(*lane_, entries_.end(), message, now, expires_at);
+  }
+  push_ready(std::move(message), stored, false, expires_at);
+}
+
+void Level::push_ready(MessageRef message, bool stored, bool redelivered, Timestamp expires_at) {
   hold(*message);
+  note_deadline(entries_.end(), expires_at);
   ++ready_in_memory_;
   ready_bytes_in_memory_ += message->body().size();
   QueueEntry entry;
+  entry.expires_at = expires_at;
   entry.body_bytes = static_cast<std::uint32_t>(message->body().size());
   entry.persistent = message->persistent();
   entry.redelivered = redelivered;
@@ -48,9 +61,23 @@ void Level::push_ready(MessageRef message, bool stored, bool redelivered) {
   entries_.push(std::move(entry));
 }
 
-void Level::page_out(MessageRef message, Timestamp now) {
-  const Sequence seq = backlog_.push(*message, entries_.end());
-  share_.batch.put(*lane_, seq, std::move(message), now, kNoTime);
+void Level::note_deadline(Sequence seq, Timestamp expires_at) {
+  if (entries_.empty()) deadlines_.reset();
+  deadlines_.add(seq, expires_at);
+  if (deadlines_.size() <= 64 || deadlines_.size() <= 2 * entries_.unfinished()) return;
+  deadlines_.keep_if([this](Sequence early) { return entries_.find(early) != nullptr; });
+}
+
+void Level::page_out(MessageRef message, Timestamp now, Timestamp expires_at) {
+  if (expires_at != kNoTime) record_deadlines();
+  const Sequence seq = backlog_.push(*message, entries_.end(), expires_at);
+  share_.batch.put(*lane_, seq, std::move(message), now, expires_at);
+}
+
+// A restart knows nothing of single messages until they are read; this tells it to read them.
+void Level::record_deadlines() {
+  if (std::exchange(has_deadline_record_, true)) return;
+  share_.batch.put_record(deadline_record_key(*lane_), "");
 }
 
 Sequence Level::take_ready() {
@@ -60,8 +87,9 @@ Sequence Level::take_ready() {
     std::pop_heap(returned_.begin(), returned_.end(), std::greater<>());
     seq = returned_.back();
     returned_.pop_back();
+    drop_stale_returned();
   } else {
-    seq = entries_.next_unfinished(fresh_);
+    seq = head();
     fresh_ = seq + 1;
   }
   --ready_in_memory_;
@@ -69,12 +97,64 @@ Sequence Level::take_ready() {
   return seq;
 }
 
+Sequence Level::head() const {
+  if (!returned_.empty()) return returned_.front();
+  Sequence seq = entries_.next_unfinished(fresh_);
+  while (dead_count_ > 0 && entries_.find(seq)->dead)
+    seq = entries_.next_unfinished(seq + 1);
+  return seq;
+}
+
+bool Level::is_ready(Sequence seq) const {
+  const QueueEntry* entry = entries_.find(seq);
+  return entry != nullptr && !entry->unacked && !entry->dead;
+}
+
+void Level::take(Sequence seq) {
+  const QueueEntry& entry = *entries_.find(seq);
+  --ready_in_memory_;
+  ready_bytes_in_memory_ -= entry.body_bytes;
+}
+
+// Those that were taken out of the middle: the front is always ready.
+void Level::drop_stale_returned() {
+  while (!returned_.empty() && !is_ready(returned_.front())) {
+    std::pop_heap(returned_.begin(), returned_.end(), std::greater<>());
+    returned_.pop_back();
+  }
+}
+
+std::optional<Sequence> Level::take_expired(Timestamp now) {
+  if (ready_in_memory_ > 0) {
+    const Timestamp due = entries_.find(head())->expires_at;
+    if (due != kNoTime && due <= now) return take_ready();
+  }
+  while (deadlines_.earliest() <= now) {
+    const Sequence seq = deadlines_.pop();
+    if (!is_ready(seq)) continue;
+    take(seq);
+    return seq;
+  }
+  return std::nullopt;
+}
+
+Timestamp Level::next_deadline() const {
+  Timestamp next = deadlines_.earliest();
+  if (ready_in_memory_ > 0) {
+    const Timestamp due = entries_.find(head())->expires_at;
+    if (due != kNoTime) next = std::min(next, due);
+  } else if (!backlog_.empty() && reading_ == Reading::nothing && !damaged_) {
+    next = std::min(next, backlog_.deadline());
+  }
+  return next;
+}
+
 Delivery Level::hand_out(Sequence seq, QueueConsumer* to, bool no_ack) {
   QueueEntry& entry = *entries_.find(seq);
   if (no_ack) {
     let_go(*entry.message);
     Delivery delivery{seq, std::move(entry.message), entry.redelivered};
-    finish(seq, entry);
+    finish(seq);
     return delivery;
   }
   entry.unacked = true;
@@ -96,19 +176,36 @@ void Level::give_back(Sequence seq, QueueEntry& entry) {
   std::push_heap(returned_.begin(), returned_.end(), std::greater<>());
 }
 
-void Level::finish(Sequence seq, const QueueEntry& entry) {
-  if (entry.stored) {
-    share_.batch.settle(*lane_, seq, entry.persistent ? Tally{1, entry.body_bytes} : Tally{});
+MessageRef Level::lay_out(Sequence seq, DeathReason reason) {
+  QueueEntry& entry = *entries_.find(seq);
+  entry.unacked = false;
+  entry.dead = true;
+  ++dead_count_;
+  drop_stale_returned();
+  if (!entry.message) unread_dead_.push_back({seq, {}, reason});
+  return entry.message;
+}
+
+std::vector<DeadLetter> Level::take_risen() {
+  return std::exchange(risen_, {});
+}
+
+void Level::finish(Sequence seq) {
+  const QueueEntry* entry = entries_.find(seq);
+  if (entry == nullptr) return;
+  if (entry->stored) {
+    share_.batch.settle(*lane_, seq, entry->persistent ? Tally{1, entry->body_bytes} : Tally{});
   }
-  if (entry.message) let_go(*entry.message);
+  if (entry->message) let_go(*entry->message);
+  if (entry->dead) --dead_count_;
   entries_.finish(seq);
+  if (!returned_.empty()) drop_stale_returned();
 }
 
 std::size_t Level::purge() {
   const std::size_t purged = ready_count();
   while (ready_in_memory_ > 0) {
-    const Sequence seq = take_ready();
-    finish(seq, *entries_.find(seq));
+    finish(take_ready());
   }
   if (!backlog_.empty()) {
     share_.batch.settle_range(*lane_, backlog_.begin(), backlog_.end(), backlog_.tally());
@@ -123,12 +220,20 @@ std::size_t Level::purge() {
 
 void Level::read_next_page() {
   if (reading_ != Reading::nothing || damaged_) return;
-  if (!returned_.empty() && !head_is_loaded()) {
+  if (!unread_dead_.empty()) {
+    const Sequence dead = unread_dead_.front().seq;
+    request(Reading::returned, dead, dead + 1);
+  } else if (!returned_.empty() && !head_is_loaded()) {
     request(Reading::returned, returned_.front(), entries_.end());
   } else if (!backlog_.empty() &&
              ready_bytes_in_memory_ + ready_in_memory_ * kEntryBytes < page_bytes()) {
     request(Reading::backlog, backlog_.begin(), backlog_.end());
   }
+}
+
+void Level::read_backlog() {
+  if (reading_ != Reading::nothing || damaged_ || backlog_.empty()) return;
+  request(Reading::backlog, backlog_.begin(), backlog_.end());
 }
 
 void Level::request(Reading what, Sequence from, Sequence end) {
@@ -146,12 +251,12 @@ std::size_t Level::page_bytes() const {
 std::optional<std::string> Level::paged_in(LanePage&& page) {
   const Reading what = std::exchange(reading_, Reading::nothing);
   std::optional<std::string> damage;
-  if (page.damage && page.entries.empty() && what != Reading::void_page) {
+  if (what == Reading::returned) {
+    damage = restore_returned(std::move(page));
+  } else if (what == Reading::backlog && page.damage && page.entries.empty()) {
     damage = page.damage->detail;
   } else if (what == Reading::backlog) {
     take_page(std::move(page));
-  } else if (what == Reading::returned) {
-    damage = restore_returned(std::move(page));
   }
   if (damage) damaged_ = true;
   return damage;
@@ -165,7 +270,7 @@ void Level::take_page(LanePage&& page) {
     looked_at = entry.seq + 1;
     entries_.skip_to(entry.seq);
     backlog_.pop(*entry.message);
-    push_ready(std::move(entry.message), true, entry.redelivered);
+    push_ready(std::move(entry.message), true, entry.redelivered, entry.expires_at);
   }
   if (looked_at < page.next) share_.batch.settle_range(*lane_, looked_at, page.next, {});
   entries_.skip_to(page.next);
@@ -191,11 +296,26 @@ std::optional<std::string> Level::restore_returned(LanePage&& page) {
     hold(*stored.message);
     entry->message = std::move(stored.message);
   }
+  raise_dead();
   const QueueEntry* asked_for = entries_.find(reading_from_);
-  if (asked_for != nullptr && !asked_for->unacked && !asked_for->message) {
-    return "the store does not have it";
+  if (asked_for == nullptr || asked_for->unacked || asked_for->message) return std::nullopt;
+  if (asked_for->dead) {
+    // Nobody waits for it: it stays in the store as it is.
+    ++missing_;
+    std::erase_if(unread_dead_, [this](const auto& letter) { return letter.seq == reading_from_; });
+    return std::nullopt;
   }
-  return std::nullopt;
+  return page.damage ? page.damage->detail : "the store does not have it";
+}
+
+void Level::raise_dead() {
+  std::erase_if(unread_dead_, [this](DeadLetter& letter) {
+    const QueueEntry* entry = entries_.find(letter.seq);
+    if (entry == nullptr) return true;
+    if (!entry->message) return false;
+    risen_.push_back({letter.seq, entry->message, letter.reason});
+    return true;
+  });
 }
 
 void Level::hold(const Message& message) {
@@ -210,21 +330,25 @@ void Level::let_go(const Message& message) {
 
 std::uint64_t Level::check_invariants() const {
   std::size_t ready = 0;
+  std::size_t dead = 0;
   std::uint64_t bytes = 0;
   std::uint64_t held = 0;
-  auto& entries = const_cast<SequenceWindow<QueueEntry>&>(entries_);  // find() is not const
-  for (Sequence seq = entries.next_unfinished(entries.begin()); seq < entries.end();
-       seq = entries.next_unfinished(seq + 1)) {
-    const QueueEntry& entry = *entries.find(seq);
+  for (Sequence seq = entries_.next_unfinished(entries_.begin()); seq < entries_.end();
+       seq = entries_.next_unfinished(seq + 1)) {
+    const QueueEntry& entry = *entries_.find(seq);
+    HARRIER_CHECK(!(entry.dead && entry.unacked));
     HARRIER_CHECK(entry.message || entry.stored);
     HARRIER_CHECK(entry.message || seq < fresh_);
     HARRIER_CHECK(!(seq >= fresh_ && entry.unacked));
     if (entry.message) held += memory_of(*entry.message);
-    if (entry.unacked) continue;
+    if (entry.dead) ++dead;
+    if (entry.unacked || entry.dead) continue;
     ++ready;
     bytes += entry.body_bytes;
   }
   HARRIER_CHECK(ready == ready_in_memory_);
+  HARRIER_CHECK(dead == dead_count_);
+  HARRIER_CHECK(returned_.empty() || is_ready(returned_.front()));
   HARRIER_CHECK(bytes == ready_bytes_in_memory_);
   HARRIER_CHECK(backlog_.empty() || backlog_.begin() == entries_.end());
   HARRIER_CHECK(!backlog_.empty() || backlog_.count() == 0);

@@ -13,6 +13,7 @@
 #include "broker/core/queue_host.h"
 #include "broker/core/queue_parts/backlog.h"
 #include "broker/core/queue_parts/consumer_set.h"
+#include "broker/core/queue_parts/deadlines.h"
 #include "storage/store.h"
 
 namespace harrier {
@@ -29,17 +30,22 @@ struct LevelShare {
   std::uint64_t held_bytes = 0;  // of memory, by the messages of all levels
 };
 
-// One message in a queue's memory, ready or unacknowledged. The body of a message has at most 512
-// MiB.
+// One message in a queue's memory: ready, unacknowledged, or dead and not yet gone. 32 octets, as
+// there may be millions.
 struct QueueEntry {
   MessageRef message;                 // null when paged out: an unacked entry or one that returned
   QueueConsumer* consumer = nullptr;  // null while ready, and for a basic.get
-  std::uint32_t body_bytes = 0;
-  bool persistent = false;
-  bool unacked = false;
-  bool redelivered = false;
-  bool stored = false;  // has been put
+  Timestamp expires_at = kNoTime;
+  std::uint32_t body_bytes = 0;  // of 512 MiB at most
+  std::uint32_t delivery_count : 26 = 0;
+  bool persistent : 1 = false;
+  bool unacked : 1 = false;
+  bool redelivered : 1 = false;
+  bool stored : 1 = false;  // has been put
+  bool dead : 1 = false;    // waits to be dead-lettered
 };
+
+static_assert(sizeof(QueueEntry) == 32);
 
 // The messages of one priority of a queue, in their order, under sequences of their own; a queue
 // without priorities has one level. Lives and dies with its queue, on its shard.
@@ -58,11 +64,19 @@ class Level {
   // Start-up only: all that the store has is backlog.
   void recover(const RecoveredLane& lane);
 
+  // Start-up only: what is in the store may have deadlines (message_records.h).
+  void recover_deadlines() { has_deadline_record_ = true; }
+
+  // The queue is gone: its lane has to go too.
+  void drop_lane();
+
   std::optional<LaneId> lane() const { return lane_; }
 
   std::size_t ready_count() const { return ready_in_memory_ + backlog_.count(); }
 
-  std::size_t unacked_count() const { return entries_.unfinished() - ready_in_memory_; }
+  std::size_t unacked_count() const {
+    return entries_.unfinished() - ready_in_memory_ - dead_count_;
+  }
 
   // Octets of the bodies of ready messages.
   std::uint64_t ready_bytes() const { return ready_bytes_in_memory_ + backlog_.bytes(); }
@@ -82,8 +96,8 @@ class Level {
 
   // Appends a message: to what is in memory, and to the store if `stored`; or to the backlog, which
   // needs a lane.
-  void push(MessageRef message, bool stored, Timestamp now);
-  void page_out(MessageRef message, Timestamp now);
+  void push(MessageRef message, bool stored, Timestamp now, Timestamp expires_at);
+  void page_out(MessageRef message, Timestamp now, Timestamp expires_at);
 
   // The oldest ready entry is in memory.
   bool head_is_loaded() {
@@ -93,6 +107,10 @@ class Level {
 
   // Takes the oldest ready entry; only while head_is_loaded().
   Sequence take_ready();
+  // Takes a ready entry of those in memory whose deadline is `now` or past.
+  std::optional<Sequence> take_expired(Timestamp now);
+  // No ready entry expires before this; what is behind others in the backlog is not looked at.
+  Timestamp next_deadline() const;
   // Marks a taken entry handed out; settles it at once when it needs no ack.
   Delivery hand_out(Sequence seq, QueueConsumer* to, bool no_ack);
 
@@ -104,15 +122,26 @@ class Level {
 
   // An unacknowledged entry is ready again, at its old place.
   void give_back(Sequence seq, QueueEntry& entry);
-  // A taken or unacknowledged entry is gone for good.
-  void finish(Sequence seq, const QueueEntry& entry);
+  // A taken or unacknowledged entry is to be dead-lettered: from now on it counts no more, and
+  // stays until finish(). Its message; null if that has to be read first, see take_risen().
+  MessageRef lay_out(Sequence seq, DeathReason reason);
+  // Those whose message came back with the last page.
+  std::vector<DeadLetter> take_risen();
+  // A taken, unacknowledged or dead entry is gone for good; nothing if there is none.
+  void finish(Sequence seq);
   // Drops every ready entry and returns how many.
   std::size_t purge();
 
-  // Reads the next page if little is left in memory, or what returned without its body.
-  void read_ahead() {
-    if (!returned_.empty() || !backlog_.empty()) read_next_page();
+  // Reads the next page where it is needed: the messages of what is dead; if `wanted`, those of
+  // what returned, or more of the backlog when little is left in memory.
+  void read_ahead(bool wanted) {
+    if (!unread_dead_.empty() || (wanted && (!returned_.empty() || !backlog_.empty()))) {
+      read_next_page();
+    }
   }
+
+  // Reads the begin of the backlog, as something in it may be due.
+  void read_backlog();
 
   // The answer to that. The detail where the head cannot be read: then the level is damaged and
   // stays where it is, as skipping the head would lose messages without a word.
@@ -140,7 +169,16 @@ class Level {
     void_page  // what was asked for is gone: the answer will be ignored
   };
 
-  void push_ready(MessageRef message, bool stored, bool redelivered);
+  void push_ready(MessageRef message, bool stored, bool redelivered, Timestamp expires_at);
+  void note_deadline(Sequence seq, Timestamp expires_at);
+  // The oldest ready entry that is in memory, of which there must be one.
+  Sequence head() const;
+  bool is_ready(Sequence seq) const;
+  // A ready entry, wherever it stands, is ready no more.
+  void take(Sequence seq);
+  void drop_stale_returned();
+  void record_deadlines();
+  void raise_dead();
   void read_next_page();
   void request(Reading what, Sequence from, Sequence end);
   void take_page(LanePage&& page);
@@ -162,6 +200,11 @@ class Level {
   std::vector<Sequence> returned_;
   std::size_t ready_in_memory_ = 0;  // of entries_, with or without their body
   std::uint64_t ready_bytes_in_memory_ = 0;
+  Deadlines deadlines_;  // of ready and unacked entries
+  std::size_t dead_count_ = 0;
+  std::vector<DeadLetter> unread_dead_;  // paged out, and wait for their message
+  std::vector<DeadLetter> risen_;
+  bool has_deadline_record_ = false;
   Backlog backlog_;
   Reading reading_ = Reading::nothing;
   bool damaged_ = false;  // the head cannot be read

@@ -40,8 +40,9 @@ void declared(Channel& channel, const std::string& name, bool no_wait) {
   ask_home(
       channel.shard(), *handle,
       [](Shard&, Queue* queue) {
-        return queue == nullptr ? QueueCounts{}
-                                : QueueCounts{queue->ready_count(), queue->consumer_count()};
+        if (queue == nullptr) return QueueCounts{};
+        queue->touch();
+        return QueueCounts{queue->ready_count(), queue->consumer_count()};
       },
       [&channel, name](QueueCounts counts) {
         send_declare_ok(channel, name, counts);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
@@ -81,6 +82,12 @@ class FakeHost final : public QueueHost {
  public:
   explicit FakeHost(std::uint64_t budget) : memory_(budget) {}
 
+  Timestamp now() const override { return time; }
+
+  void wake_at(Queue&, Timestamp at) override { wake_ups.push_back(at); }
+
+  void delete_unused(Queue&) override { ++deletions; }
+
   StoreBatch& batch() override { return batch_; }
 
   MessageMemory& memory() override { return memory_; }
@@ -131,6 +138,9 @@ class FakeHost final : public QueueHost {
     return page;
   }
 
+  Timestamp time{Milliseconds(1000)};
+  std::vector<Timestamp> wake_ups;
+  int deletions = 0;
   std::map<Sequence, StoredEntry> stored;
   std::optional<LaneId> spare_lane;
   std::vector<PageRequest> reads;
@@ -165,6 +175,20 @@ struct QueueBench {
     do {
       turn();
     } while (!host.reads.empty() || !host.tasks.empty());
+  }
+
+  // Lets time pass, with the wake-ups that were asked for.
+  void pass(Milliseconds time) {
+    const Timestamp until = now + time;
+    for (;;) {
+      const auto next = std::min_element(host.wake_ups.begin(), host.wake_ups.end());
+      if (next == host.wake_ups.end() || *next > until) break;
+      now = std::max(now, *next);
+      host.wake_ups.erase(next);
+      queue.tick(now);
+      turns();
+    }
+    now = until;
   }
 
   // basic.get; ends turns only if the message has to be read first.
@@ -224,7 +248,7 @@ struct QueueBench {
   FakeHost host;
   StoreBatch& batch = host.batch();
   Queue queue{handle, host};
-  Timestamp now{Milliseconds(1000)};
+  Timestamp& now = host.time;
 };
 
 inline ConsumerOptions with_prefetch(std::uint32_t prefetch) {

@@ -436,6 +436,7 @@ inline void Node::pass(Milliseconds time) {
     clock.advance(step);
     for (ShardIndex index = 0; index < broker.shard_count(); ++index) {
       shard(index).begin_turn();
+      shard(index).run_timers();
       sessions(index).tick();
       shard(index).end_turn();
     }

@@ -1,0 +1,40 @@
+#include "broker/core/message_records.h"
+
+#include <concepts>
+#include <cstddef>
+
+namespace harrier {
+namespace {
+
+template <std::unsigned_integral T>
+void append_integer(T value, std::string& out) {
+  for (std::size_t octet = sizeof(T); octet-- > 0;) {
+    out.push_back(static_cast<char>(std::uint64_t{value} >> (8 * octet)));
+  }
+}
+
+template <std::unsigned_integral T>
+T take_integer(std::string_view& octets) {
+  std::uint64_t value = 0;
+  for (std::size_t octet = 0; octet < sizeof(T); ++octet) {
+    value = value << 8 | static_cast<unsigned char>(octets[octet]);
+  }
+  octets.remove_prefix(sizeof(T));
+  return static_cast<T>(value);
+}
+
+}  // namespace
+
+std::string deadline_record_key(LaneId lane) {
+  std::string key(kDeadlineRecords);
+  append_integer(lane.value, key);
+  return key;
+}
+
+std::optional<LaneId> decode_deadline_record(std::string_view key) {
+  if (key.size() != kDeadlineRecords.size() + sizeof(std::uint32_t)) return std::nullopt;
+  key.remove_prefix(kDeadlineRecords.size());
+  return LaneId{take_integer<std::uint32_t>(key)};
+}
+
+}  // namespace harrier
