@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 
 #include "base/assert.h"
 #include "protocol/constants.h"
@@ -105,6 +106,13 @@ void ContentAssembler::create_message(ByteView properties) {
   parts.priority = view.priority.value_or(0);
   if (view.expiration) parts.ttl_ms = parse_expiration(*view.expiration).value_or(-1);
   const std::size_t eager = std::min<std::size_t>(content_.body_bytes, kEagerBodyBytes);
+  std::string unmarked;
+  if ((static_cast<std::uint8_t>(properties[kPropertyMarksOctet]) & kPropertyMarks) != 0) {
+    unmarked = properties;
+    unmarked[kPropertyMarksOctet] =
+        static_cast<char>(unmarked[kPropertyMarksOctet] & ~kPropertyMarks);
+    parts.properties = unmarked;
+  }
   content_.message = Message::create(parts, eager);
   content_.properties = content_.message->properties();
   rebase(view, properties.data(), content_.properties.data());

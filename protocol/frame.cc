@@ -4,6 +4,7 @@
 #include <string>
 
 #include "protocol/erlang_term.h"
+#include "protocol/properties.h"
 
 namespace harrier {
 
@@ -59,7 +60,12 @@ void encode_header_frame(ChannelNumber channel, std::uint64_t body_bytes, ByteVi
   writer.u16(kClassBasic);
   writer.u16(0);  // weight, "unused and must be zero"
   writer.u64(body_bytes);
-  writer.octets(properties);
+  // Without the marks.
+  writer.octets(properties.substr(0, kPropertyMarksOctet));
+  if (properties.size() > kPropertyMarksOctet) {
+    writer.u8(static_cast<std::uint8_t>(properties[kPropertyMarksOctet]) & ~kPropertyMarks & 0xff);
+    writer.octets(properties.substr(kPropertyMarksOctet + 1));
+  }
   writer.u8(kFrameEnd);
   HARRIER_DCHECK(writer.room() == 0);
 }

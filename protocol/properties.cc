@@ -169,6 +169,11 @@ Buffer with_reply_to(ByteView properties, std::string_view reply_to) {
                 [&](PropertiesView& view) { view.reply_to = reply_to; });
 }
 
+void set_mark(Buffer& properties, PropertyMark mark) {
+  char& octet = properties.data()[kPropertyMarksOctet];
+  octet = static_cast<char>(static_cast<std::uint8_t>(octet) | static_cast<std::uint8_t>(mark));
+}
+
 Buffer without_expiration(ByteView properties) {
   return edited(properties, 0, [](PropertiesView& view) { view.expiration.reset(); });
 }

@@ -62,6 +62,25 @@ BasicProperties to_owned(const PropertiesView& view);
 // Turns the views to a copy of the octets: `from` is where those parsed begin, `to` where the copy.
 void rebase(PropertiesView& view, const char* from, const char* to);
 
+// Marks of the broker's own in bits 1 and 0 of the flags, which are no properties. They stay with a
+// message in memory and in the store. What clients send has none (content_assembler.cc), and none
+// leaves to a client (frame.cc).
+enum class PropertyMark : std::uint8_t {
+  own_deaths = 2,  // the history of deaths in the headers was written by a broker, not by a client
+};
+
+inline constexpr std::uint8_t kPropertyMarks = 3;
+
+// The octet of encoded properties that the marks are in.
+inline constexpr std::size_t kPropertyMarksOctet = 1;
+
+inline bool has_mark(ByteView properties, PropertyMark mark) {
+  return (static_cast<std::uint8_t>(properties[kPropertyMarksOctet]) &
+          static_cast<std::uint8_t>(mark)) != 0;
+}
+
+void set_mark(Buffer& properties, PropertyMark mark);
+
 // Copies of `properties`, which must parse, with one of them changed and the others verbatim.
 Buffer with_headers(ByteView properties, const FieldTable& headers);
 Buffer with_reply_to(ByteView properties, std::string_view reply_to);

@@ -112,8 +112,14 @@ void Queue::expire(Timestamp now) {
   expect(base_.next_deadline());
 }
 
-void Queue::die(Level& level, Sequence seq, DeathReason /*reason*/) {
-  level.finish(seq);
+void Queue::die(Level& level, Sequence seq, DeathReason reason) {
+  if (!settings_.dead_letter_exchange) return level.finish(seq);
+  MessageRef message = level.lay_out(seq, reason);
+  if (message) {
+    host_.dead_letter(*this, {seq, std::move(message), reason});
+  } else {
+    level.read_ahead(false);
+  }
 }
 
 Timestamp Queue::unused_at() const {
@@ -173,6 +179,8 @@ void Queue::settle(Sequence seq, Settlement how) {
     const Timestamp expires_at = entry->expires_at;
     level.give_back(seq, *entry);
     if (expires_at != kNoTime) expect(expires_at);
+  } else if (how == Settlement::discard) {
+    die(level, seq, DeathReason::rejected);
   } else {
     level.finish(seq);
   }
@@ -199,6 +207,8 @@ void Queue::paged_in(LanePage&& page) {
   Level& level = base_;
   const auto damage = level.paged_in(std::move(page));
   report_missing(level);
+  for (DeadLetter& letter : level.take_risen())
+    host_.dead_letter(*this, std::move(letter));
   expect(level.next_deadline());
   if (damage) return found_damage(level, *damage);
   if (next_deadline_ <= host_.now()) expire(host_.now());

@@ -47,7 +47,7 @@ class Queue {
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
 
-  const QueueHandle& handle() const { return handle_; }
+  QueueHandle& handle() const { return handle_; }
 
   const QueueDefinition& definition() const { return handle_.definition(); }
 
@@ -97,6 +97,9 @@ class Queue {
   // Ends a delivery. Ignored for a sequence that is not unacknowledged here, which a delete or
   // purge may have caused. Call pump() after the last one of a turn's group.
   void settle(Sequence seq, Settlement how);
+
+  // A message that was given to QueueHost::dead_letter is where it belongs: its place here ends.
+  void buried(Sequence seq) { base_.finish(seq); }
 
   // Gives ready messages to consumers until one of both runs out.
   void pump();

@@ -26,6 +26,10 @@ class QueueHost {
   // Nobody used the queue for as long as it may be unused: deletes it, in a later turn.
   virtual void delete_unused(Queue& queue) = 0;
 
+  // Takes a dead message to where the queue's dead letters go, then calls Queue::buried: in this
+  // turn, or a later one.
+  virtual void dead_letter(Queue& queue, DeadLetter letter) = 0;
+
   // What this turn wants durable; the same object in every turn.
   virtual StoreBatch& batch() = 0;
 

@@ -60,9 +60,11 @@ void Shard::end_turn() {
   // Ending one subject may list another or send something: confirms go to an output, a flushed
   // output frees a consumer. Bounded, since each pass needs new work.
   for (;;) {
+    while (burial_.is_due())
+      burial_.run();
     submit_batch();
     release_durable();
-    if (turn_ends_.empty() && !has_batch()) break;
+    if (turn_ends_.empty() && !has_batch() && !burial_.is_due()) break;
     ending_.swap(turn_ends_);
     for (std::size_t i = 0; i < ending_.size(); ++i) {
       if (ending_[i] == nullptr) continue;

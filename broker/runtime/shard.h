@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -19,6 +20,7 @@
 #include "broker/core/queue.h"
 #include "broker/core/queue_host.h"
 #include "broker/core/virtual_host.h"
+#include "broker/runtime/burial.h"
 #include "broker/runtime/mailbox.h"
 #include "broker/runtime/queue_timers.h"
 #include "broker/runtime/topology_change.h"
@@ -132,6 +134,10 @@ class Shard final : public QueueHost {
 
   void delete_unused(Queue& queue) override;
 
+  void dead_letter(Queue& queue, DeadLetter letter) override {
+    burial_.add(queue, std::move(letter));
+  }
+
   MessageMemory& memory() override { return memory_; }
 
   std::optional<LaneId> take_lane() override;
@@ -212,6 +218,7 @@ class Shard final : public QueueHost {
 
   MessageMemory memory_;
   QueueTimers timers_;
+  Burial burial_{*this};
   std::vector<Read> reads_;          // of this turn
   std::vector<LaneId> spare_lanes_;  // for queues that are not durable
   bool fetching_lanes_ = false;

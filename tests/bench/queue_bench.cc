@@ -27,6 +27,8 @@ class BenchHost final : public QueueHost {
 
   void delete_unused(Queue&) override {}
 
+  void dead_letter(Queue&, DeadLetter) override {}
+
   StoreBatch& batch() override { return batch_; }
 
   MessageMemory& memory() override { return memory_; }

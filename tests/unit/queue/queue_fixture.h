@@ -15,6 +15,7 @@
 #include <doctest/doctest.h>
 
 #include "base/clock.h"
+#include "broker/core/death.h"
 #include "broker/core/queue.h"
 #include "broker/core/queue_host.h"
 #include "protocol/reply_code.h"
@@ -88,6 +89,8 @@ class FakeHost final : public QueueHost {
 
   void delete_unused(Queue&) override { ++deletions; }
 
+  void dead_letter(Queue&, DeadLetter letter) override { dead.push_back(std::move(letter)); }
+
   StoreBatch& batch() override { return batch_; }
 
   MessageMemory& memory() override { return memory_; }
@@ -141,6 +144,7 @@ class FakeHost final : public QueueHost {
   Timestamp time{Milliseconds(1000)};
   std::vector<Timestamp> wake_ups;
   int deletions = 0;
+  std::vector<DeadLetter> dead;  // not buried
   std::map<Sequence, StoredEntry> stored;
   std::optional<LaneId> spare_lane;
   std::vector<PageRequest> reads;
@@ -189,6 +193,17 @@ struct QueueBench {
       turns();
     }
     now = until;
+  }
+
+  // Bodies and reasons of what died since this was last asked.
+  Bodies bury() {
+    Bodies buried;
+    for (const DeadLetter& letter : std::exchange(host.dead, {})) {
+      buried.push_back(std::string(letter.message->body()) + " " +
+                       std::string(death_reason_name(letter.reason)));
+      queue.buried(letter.seq);
+    }
+    return buried;
   }
 
   // basic.get; ends turns only if the message has to be read first.

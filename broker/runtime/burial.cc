@@ -1,0 +1,79 @@
+#include "broker/runtime/burial.h"
+
+#include <utility>
+
+#include "broker/core/queue.h"
+#include "broker/core/routing_keys.h"
+#include "broker/runtime/broker.h"
+#include "broker/runtime/shard.h"
+#include "protocol/properties.h"
+
+namespace harrier {
+
+void Burial::add(Queue& queue, DeadLetter letter) {
+  const QueueSettings& settings = queue.settings();
+  waiting_.push_back({QueueRef(&queue.handle()),
+                      {*settings.dead_letter_exchange, settings.dead_letter_routing_key},
+                      std::move(letter)});
+}
+
+// While groups are held nothing can be begun that concerns several shards.
+bool Burial::is_due() const {
+  return !waiting_.empty() && !shard_.groups_are_held();
+}
+
+void Burial::run() {
+  std::uint64_t durable_on = 0;
+  // What is put somewhere may make others die: they come in the next round.
+  for (const Waiting& dead : std::exchange(waiting_, {}))
+    durable_on |= bury(dead);
+  shard_.make_atomic(durable_on);
+}
+
+std::uint64_t Burial::bury(const Waiting& dead) {
+  const QueueDefinition& from = dead.queue->definition();
+  std::uint64_t durable_on = from.durable ? std::uint64_t{1} << shard_.index() : 0;
+  VirtualHost* vhost = shard_.find_vhost(from.vhost);
+  Exchange* exchange = vhost == nullptr ? nullptr : vhost->find_exchange(dead.target.exchange);
+  if (exchange != nullptr) {
+    const Death death{from.name, dead.letter.reason, shard_.now()};
+    const MessageRef copy = dead_copy(*dead.letter.message, death, dead.target);
+    route(*vhost, *exchange, *copy, dead.target.routing_key.has_value());
+    durable_on |= spread(copy, dead.letter.reason);
+  }
+  if (Queue* queue = dead.queue->queue()) queue->buried(dead.letter.seq);
+  return durable_on;
+}
+
+// By its own keys the message goes on with those of CC; not with a key that the queue gave it.
+void Burial::route(VirtualHost& vhost, Exchange& exchange, const Message& message,
+                   bool has_new_key) {
+  const auto properties = parse_properties(message.properties());
+  const TableView headers = properties->headers.value_or(TableView{});
+  keys_.clear();
+  keys_.push_back(message.routing_key());
+  // A CC that is no array was refused when the message was published.
+  if (!has_new_key) (void)collect_routing_keys(message.routing_key(), headers, keys_);
+  vhost.route(exchange, {keys_, headers}, queues_);
+}
+
+std::uint64_t Burial::spread(const MessageRef& message, DeathReason reason) {
+  std::uint64_t durable_on = 0;
+  for (QueueHandle* queue : queues_) {
+    if (reason != DeathReason::rejected && runs_in_circles(*message, queue->name())) continue;
+    if (message->persistent() && queue->definition().durable) {
+      durable_on |= std::uint64_t{1} << queue->home();
+    }
+    if (Queue* here = queue->queue()) {
+      here->enqueue(message, shard_.now());
+    } else if (queue->home() != shard_.index()) {
+      shard_.send(queue->home(),
+                  [&there = shard_.broker().shard(queue->home()), id = queue->id(), message] {
+                    if (Queue* home = there.find_queue(id)) home->enqueue(message, there.now());
+                  });
+    }
+  }
+  return durable_on;
+}
+
+}  // namespace harrier
