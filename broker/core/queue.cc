@@ -36,12 +36,16 @@ void Queue::apply(QueueSettings settings, Timestamp now) {
   settings_ = std::move(settings);
   last_used_ = now;
   wake_by(unused_at());
+  drop_heads();
+  read_ahead();
 }
 
 void Queue::recover(const RecoveredLane& lane) {
   base_.recover(lane);
   report_missing(base_);
   expect(base_.next_deadline());
+  drop_heads();
+  read_ahead();
 }
 
 void Queue::recover_deadlines(LaneId) {
@@ -52,9 +56,14 @@ void Queue::drop_lanes() {
   base_.drop_lane();
 }
 
-Enqueued Queue::enqueue(MessageRef message, Timestamp now) {
+Enqueued Queue::enqueue(MessageRef message, Timestamp now, Admission admission) {
   if (closed_) return Enqueued::held;  // as good as routed to no queue: the confirm is an ack
   if (next_deadline_ <= now) expire(now);
+  if (admission == Admission::reserved) {
+    release(1, message->body().size());
+  } else if (settings_.overflow != Overflow::drop_head && refuses(message)) {
+    return Enqueued::refused;
+  }
   const bool durable = is_durable() && message->persistent();
   const Timestamp expires_at = deadline_of(*message, now);
   Level& level = base_;
@@ -70,6 +79,7 @@ Enqueued Queue::enqueue(MessageRef message, Timestamp now) {
     expect(expires_at);
     if (expires_at <= now) expire(now);
   }
+  drop_heads();
   read_ahead();
   if (durable) return Enqueued::stored;
   return in_memory ? Enqueued::held : Enqueued::paged;
@@ -110,6 +120,56 @@ void Queue::expire(Timestamp now) {
   if (base_.next_deadline() <= now) base_.read_backlog();
   next_deadline_ = kNever;
   expect(base_.next_deadline());
+}
+
+bool Queue::has_room_for(std::size_t count, std::uint64_t bytes) const {
+  if (settings_.max_length && ready_count() + reserved_count_ + count > *settings_.max_length) {
+    return false;
+  }
+  return !settings_.max_length_bytes ||
+         ready_bytes() + reserved_bytes_ + bytes <= *settings_.max_length_bytes;
+}
+
+bool Queue::refuses(const MessageRef& message) {
+  if (!is_limited() || has_room_for(1, message->body().size())) return false;
+  if (settings_.overflow == Overflow::reject_publish_dlx && settings_.dead_letter_exchange) {
+    host_.dead_letter(*this, {0, message, DeathReason::maxlen});
+  }
+  return true;
+}
+
+bool Queue::reserve(std::size_t count, std::uint64_t bytes) {
+  if (settings_.overflow != Overflow::drop_head && is_limited() && !has_room_for(count, bytes)) {
+    return false;
+  }
+  reserved_count_ += count;
+  reserved_bytes_ += bytes;
+  return true;
+}
+
+void Queue::release(std::size_t count, std::uint64_t bytes) {
+  reserved_count_ -= std::min(reserved_count_, count);
+  reserved_bytes_ -= std::min(reserved_bytes_, bytes);
+}
+
+void Queue::drop_heads() {
+  if (!is_limited() || settings_.overflow != Overflow::drop_head) return;
+  for (;;) {
+    const bool too_many = settings_.max_length && ready_count() > *settings_.max_length;
+    const bool too_large =
+        settings_.max_length_bytes && ready_bytes() > *settings_.max_length_bytes;
+    if (!too_many && !too_large) return;
+    Level& level = next_level();
+    if (level.has_ready_in_memory()) {
+      die(level, level.take_ready(), DeathReason::maxlen);
+    } else if (too_many) {
+      level.doom_head();
+    } else {
+      // How large the heads on disk are shows when they are read.
+      if (level.doomed_count() == 0) level.doom_head();
+      return;
+    }
+  }
 }
 
 void Queue::die(Level& level, Sequence seq, DeathReason reason) {
@@ -188,6 +248,7 @@ void Queue::settle(Sequence seq, Settlement how) {
 
 void Queue::pump() {
   if (next_deadline_ != kNever && next_deadline_ <= host_.now()) expire(host_.now());
+  drop_heads();
   deliver_ready();
   read_ahead();
 }
@@ -209,6 +270,9 @@ void Queue::paged_in(LanePage&& page) {
   report_missing(level);
   for (DeadLetter& letter : level.take_risen())
     host_.dead_letter(*this, std::move(letter));
+  for (const Sequence seq : level.take_doomed())
+    die(level, seq, DeathReason::maxlen);
+  drop_heads();
   expect(level.next_deadline());
   if (damage) return found_damage(level, *damage);
   if (next_deadline_ <= host_.now()) expire(host_.now());

@@ -21,9 +21,16 @@ namespace harrier {
 
 // What became of a message given to a queue.
 enum class Enqueued : std::uint8_t {
-  held,    // in memory only: a transient message or queue
-  paged,   // written as well, for want of memory; a restart loses it all the same
-  stored,  // safe once the batch of this turn is durable
+  held,     // in memory only: a transient message or queue
+  paged,    // written as well, for want of memory; a restart loses it all the same
+  stored,   // safe once the batch of this turn is durable
+  refused,  // the queue is full and takes no more
+};
+
+// Whether there is room for a message for sure.
+enum class Admission : std::uint8_t {
+  asked,     // the queue may refuse it
+  reserved,  // Queue::reserve() kept room for it
 };
 
 // A message taken by basic.get.
@@ -75,7 +82,12 @@ class Queue {
   void touch() { last_used_ = host_.now(); }
 
   // Appends and hands out what it can.
-  Enqueued enqueue(MessageRef message, Timestamp now);
+  Enqueued enqueue(MessageRef message, Timestamp now, Admission admission = Admission::asked);
+  // Keeps room for `count` messages with `bytes` octets of bodies in all, for a transaction that
+  // publishes to several queues or to none; false if they would be refused. Each of them is then
+  // enqueued as reserved, or all are released.
+  [[nodiscard]] bool reserve(std::size_t count, std::uint64_t bytes);
+  void release(std::size_t count, std::uint64_t bytes);
   // basic.publish/immediate: takes the message only if a consumer gets it now.
   std::optional<Enqueued> enqueue_immediate(MessageRef message, Timestamp now);
 
@@ -165,6 +177,13 @@ class Queue {
   void expire(Timestamp now);
   // The message at a place that was taken or unacknowledged is not delivered any more.
   void die(Level& level, Sequence seq, DeathReason reason);
+
+  bool is_limited() const { return settings_.max_length || settings_.max_length_bytes; }
+
+  bool has_room_for(std::size_t count, std::uint64_t bytes) const;
+  bool refuses(const MessageRef& message);
+  // With drop-head: the oldest ready messages go while there are too many.
+  void drop_heads();
   // When the queue goes for want of use.
   Timestamp unused_at() const;
   void wake_by(Timestamp at);
@@ -183,6 +202,8 @@ class Queue {
   Timestamp next_deadline_ = kNever;  // nothing in memory is due before
   Timestamp woken_at_ = kNever;       // the host was asked for this time
   Timestamp last_used_;
+  std::size_t reserved_count_ = 0;  // messages of transactions that will come
+  std::uint64_t reserved_bytes_ = 0;
   bool closed_ = false;
 };
 

@@ -203,26 +203,34 @@ void Channel::confirm_when_durable() {
   });
 }
 
-void Channel::share_done(std::uint64_t number) {
+void Channel::share_done(std::uint64_t number, Verdict verdict) {
   if (number == kCommitShare) {
     if (!transaction_ || --transaction_->shares_left > 0) return;
     Task done = std::move(transaction_->when_stored);  // may end the transaction
     done();
   } else if (confirms_) {
-    confirms_->share_done(number);
+    confirms_->share_done(number, verdict);
     connection_.confirms_ready(*this);
   }
 }
 
 void Channel::send_confirms() {
   if (!confirms_) return;
-  std::size_t count = 0;
-  const std::uint64_t last = confirms_->take_ready(shard().durable_ticket(), count);
-  if (count == 0) return;
-  BasicAck ack;
-  ack.delivery_tag = last;
-  ack.multiple = count > 1;
-  send(ack);
+  for (;;) {
+    const PublisherConfirms::Run run = confirms_->take_ready(shard().durable_ticket());
+    if (run.count == 0) return;
+    if (run.verdict == Verdict::taken) {
+      BasicAck ack;
+      ack.delivery_tag = run.last;
+      ack.multiple = run.count > 1;
+      send(ack);
+    } else {
+      BasicNack nack;
+      nack.delivery_tag = run.last;
+      nack.multiple = run.count > 1;
+      send(nack);
+    }
+  }
 }
 
 }  // namespace harrier

@@ -125,7 +125,7 @@ class Channel {
   // A publish whose messages of this turn are stored is confirmed once they are durable.
   void confirm_when_durable();
   // Another shard has done its part of publish `number`, or of the commit under way.
-  void share_done(std::uint64_t number);
+  void share_done(std::uint64_t number, Verdict verdict = Verdict::taken);
   static constexpr std::uint64_t kCommitShare = UINT64_MAX;
   void send_confirms();
 

@@ -11,6 +11,7 @@ namespace {
 struct RemoteEnqueue {
   Sessions* there;
   ShardIndex from;
+  Admission admission;
   QueueId queue;
   MessageRef message;
   ChannelId channel;
@@ -19,13 +20,16 @@ struct RemoteEnqueue {
   void operator()() {
     Shard& shard = there->shard();
     Queue* home = shard.find_queue(queue);
-    const bool stored =
-        home != nullptr && home->enqueue(std::move(message), shard.now()) == Enqueued::stored;
+    // One that is gone is as good as none: the confirm is an ack.
+    const Enqueued enqueued = home == nullptr
+                                  ? Enqueued::held
+                                  : home->enqueue(std::move(message), shard.now(), admission);
     if (number == 0) return;
-    auto report = [here = &there->of(from), to = channel, share = number] {
-      if (Channel* publisher = here->find(to)) publisher->share_done(share);
+    const Verdict verdict = enqueued == Enqueued::refused ? Verdict::refused : Verdict::taken;
+    auto report = [here = &there->of(from), to = channel, share = number, verdict] {
+      if (Channel* publisher = here->find(to)) publisher->share_done(share, verdict);
     };
-    if (stored) {
+    if (enqueued == Enqueued::stored) {
       shard.when_durable(shard.turn_ticket(),
                          [&shard, to = from, report] { shard.send(to, report); });
     } else {
@@ -37,7 +41,7 @@ struct RemoteEnqueue {
 }  // namespace
 
 Spread spread(Channel& channel, const MessageRef& message, const std::vector<QueueHandle*>& queues,
-              std::uint64_t number) {
+              std::uint64_t number, Admission admission) {
   Shard& here = channel.shard();
   Sessions& sessions = channel.connection().sessions();
   Spread result;
@@ -50,12 +54,13 @@ Spread spread(Channel& channel, const MessageRef& message, const std::vector<Que
       if (here.must_ask(queue->home(), message->footprint())) {
         result.to_ask |= std::uint64_t{1} << queue->home();
       }
-      here.send(queue->home(), RemoteEnqueue{&sessions.of(queue->home()), here.index(), queue->id(),
-                                             message, channel.id(), number});
+      here.send(queue->home(), RemoteEnqueue{&sessions.of(queue->home()), here.index(), admission,
+                                             queue->id(), message, channel.id(), number});
     } else if (queue->queue() != nullptr) {
-      const Enqueued enqueued = queue->queue()->enqueue(message, here.now());
+      const Enqueued enqueued = queue->queue()->enqueue(message, here.now(), admission);
       result.stored_here |= enqueued == Enqueued::stored;
-      result.written_here |= enqueued != Enqueued::held;
+      result.written_here |= enqueued == Enqueued::stored || enqueued == Enqueued::paged;
+      result.refused_here |= enqueued == Enqueued::refused;
     }
   }
   return result;

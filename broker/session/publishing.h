@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/message.h"
+#include "broker/core/queue.h"
 #include "broker/core/queue_handle.h"
 #include "broker/session/channel.h"
 
@@ -13,6 +14,7 @@ namespace harrier {
 struct Spread {
   bool stored_here = false;      // durable with the ticket of this turn
   bool written_here = false;     // the batch of this turn has it, durable or paged out
+  bool refused_here = false;     // by a full queue of this shard
   std::uint32_t elsewhere = 0;   // shards' shares that Channel::share_done will report
   std::uint64_t durable_on = 0;  // bit per shard that writes a part of it to the store
   std::uint64_t to_ask = 0;      // bit per shard that got so much that it has to be asked
@@ -21,7 +23,7 @@ struct Spread {
 // Enqueues `message` to `queues`. Shards elsewhere report under `number` (a confirm number or
 // Channel::kCommitShare) once their part is enqueued and, if stored, durable; 0: nobody waits.
 Spread spread(Channel& channel, const MessageRef& message, const std::vector<QueueHandle*>& queues,
-              std::uint64_t number);
+              std::uint64_t number, Admission admission = Admission::asked);
 
 // Publisher back-pressure: where the disk or another shard is behind, the publisher's connection is
 // read again only when they have caught up.

@@ -212,6 +212,7 @@ std::size_t Level::purge() {
     entries_.skip_to(backlog_.end());
     fresh_ = entries_.end();
     backlog_.clear();
+    doomed_ = 0;
   }
   if (reading_ != Reading::nothing) reading_ = Reading::void_page;
   damaged_ = false;
@@ -226,7 +227,8 @@ void Level::read_next_page() {
   } else if (!returned_.empty() && !head_is_loaded()) {
     request(Reading::returned, returned_.front(), entries_.end());
   } else if (!backlog_.empty() &&
-             ready_bytes_in_memory_ + ready_in_memory_ * kEntryBytes < page_bytes()) {
+             (doomed_ > 0 ||
+              ready_bytes_in_memory_ + ready_in_memory_ * kEntryBytes < page_bytes())) {
     request(Reading::backlog, backlog_.begin(), backlog_.end());
   }
 }
@@ -271,6 +273,11 @@ void Level::take_page(LanePage&& page) {
     entries_.skip_to(entry.seq);
     backlog_.pop(*entry.message);
     push_ready(std::move(entry.message), true, entry.redelivered, entry.expires_at);
+    if (doomed_ > 0) {
+      --doomed_;
+      take(entry.seq);
+      read_doomed_.push_back(entry.seq);
+    }
   }
   if (looked_at < page.next) share_.batch.settle_range(*lane_, looked_at, page.next, {});
   entries_.skip_to(page.next);
@@ -281,6 +288,7 @@ void Level::take_page(LanePage&& page) {
 // All of it is in memory now, or nothing is left of it.
 void Level::finish_backlog() {
   missing_ += backlog_.count();
+  doomed_ = 0;
   if (backlog_.begin() < backlog_.end()) {
     share_.batch.settle_range(*lane_, backlog_.begin(), backlog_.end(), backlog_.tally());
   }

@@ -72,7 +72,7 @@ class Level {
 
   std::optional<LaneId> lane() const { return lane_; }
 
-  std::size_t ready_count() const { return ready_in_memory_ + backlog_.count(); }
+  std::size_t ready_count() const { return ready_in_memory_ + backlog_.count() - doomed_; }
 
   std::size_t unacked_count() const {
     return entries_.unfinished() - ready_in_memory_ - dead_count_;
@@ -111,6 +111,18 @@ class Level {
   std::optional<Sequence> take_expired(Timestamp now);
   // No ready entry expires before this; what is behind others in the backlog is not looked at.
   Timestamp next_deadline() const;
+
+  bool has_ready_in_memory() const { return ready_in_memory_ > 0; }
+
+  // The oldest ready entry, of whatever state, counts no more. Only where none is in memory: it is
+  // one of the backlog, and comes with take_doomed() once it was read.
+  void doom_head() { ++doomed_; }
+
+  std::size_t doomed_count() const { return doomed_; }
+
+  // Doomed entries that were read, taken.
+  std::vector<Sequence> take_doomed() { return std::exchange(read_doomed_, {}); }
+
   // Marks a taken entry handed out; settles it at once when it needs no ack.
   Delivery hand_out(Sequence seq, QueueConsumer* to, bool no_ack);
 
@@ -135,7 +147,8 @@ class Level {
   // Reads the next page where it is needed: the messages of what is dead; if `wanted`, those of
   // what returned, or more of the backlog when little is left in memory.
   void read_ahead(bool wanted) {
-    if (!unread_dead_.empty() || (wanted && (!returned_.empty() || !backlog_.empty()))) {
+    if (!unread_dead_.empty() || doomed_ > 0 ||
+        (wanted && (!returned_.empty() || !backlog_.empty()))) {
       read_next_page();
     }
   }
@@ -198,6 +211,8 @@ class Level {
   // Entries below fresh_ that are ready again, a min-heap: they go first, oldest first, which is
   // their original position.
   std::vector<Sequence> returned_;
+  std::size_t doomed_ = 0;  // of the backlog, at its begin
+  std::vector<Sequence> read_doomed_;
   std::size_t ready_in_memory_ = 0;  // of entries_, with or without their body
   std::uint64_t ready_bytes_in_memory_ = 0;
   Deadlines deadlines_;  // of ready and unacked entries

@@ -90,7 +90,8 @@ Outcome name_reply_consumer(Channel& channel, MessageRef& message) {
 
 // The publish got where it goes at once: confirmed at the end of the turn, or with `ticket`.
 void confirm(Channel& channel, const Spread& spread) {
-  channel.confirms()->add(spread.stored_here ? channel.shard().turn_ticket() : 0, spread.elsewhere);
+  channel.confirms()->add(spread.stored_here ? channel.shard().turn_ticket() : 0, spread.elsewhere,
+                          spread.refused_here ? Verdict::refused : Verdict::taken);
   if (spread.stored_here) {
     channel.confirm_when_durable();
   } else {
@@ -177,6 +178,7 @@ void deliver_immediate(Channel& channel, const MessageRef& message,
     }
     Spread where = spread(channel, message, found, next_confirm(channel));
     where.stored_here |= takers->where.stored_here;
+    where.refused_here |= takers->where.refused_here;
     if (!takers->any_here && found.empty()) send_return(channel, ReplyCode::no_consumers, message);
     if (channel.confirms()) confirm(channel, where);
     channel.resume({}, BasicPublish::kId);
@@ -186,6 +188,7 @@ void deliver_immediate(Channel& channel, const MessageRef& message,
       const auto taken = here->enqueue_immediate(message, channel.shard().now());
       takers->any_here |= taken.has_value();
       takers->where.stored_here |= taken == Enqueued::stored;
+      takers->where.refused_here |= taken == Enqueued::refused;
       continue;
     }
     ask_home(

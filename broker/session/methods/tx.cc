@@ -1,10 +1,14 @@
 // Class tx. All publishes and settlements of a commit are one change of the store: after a crash
 // either all of it happened or nothing.
 
+#include <algorithm>
+#include <memory>
 #include <utility>
 #include <vector>
 
+#include "base/join.h"
 #include "broker/runtime/broker.h"
+#include "broker/runtime/handover.h"
 #include "broker/session/methods/methods.h"
 #include "broker/session/publishing.h"
 #include "broker/session/transaction.h"
@@ -29,7 +33,8 @@ std::uint64_t publish_held(Channel& channel, const Transaction& held, std::uint3
     for (const QueueRef& queue : publish.queues) {
       if (!queue->deleted()) queues.push_back(queue.get());
     }
-    const Spread where = spread(channel, publish.message, queues, Channel::kCommitShare);
+    const Spread where =
+        spread(channel, publish.message, queues, Channel::kCommitShare, Admission::reserved);
     durable_on |= where.durable_on;
     shares += where.elsewhere;
   }
@@ -92,6 +97,73 @@ void commit(Channel& channel) {
   }
 }
 
+void commit_when_groups_flow(Channel& channel) {
+  if (channel.shard().groups_are_held()) {
+    channel.shard().when_groups_flow([&channel] { commit(channel); });
+  } else {
+    commit(channel);
+  }
+}
+
+// What the commit brings to one queue.
+struct Room {
+  QueueRef queue;
+  std::size_t count = 0;
+  std::uint64_t bytes = 0;
+  bool kept = false;
+};
+
+std::vector<Room> room_needed(const Transaction& transaction) {
+  std::vector<Room> rooms;
+  for (const Transaction::Publish& publish : transaction.publishes) {
+    for (const QueueRef& queue : publish.queues) {
+      const auto known = std::find_if(rooms.begin(), rooms.end(), [&](const Room& room) {
+        return room.queue.get() == queue.get();
+      });
+      Room& room = known == rooms.end() ? rooms.emplace_back() : *known;
+      room.queue = queue;
+      ++room.count;
+      room.bytes += publish.message->body().size();
+    }
+  }
+  return rooms;
+}
+
+void give_up_room(Channel& channel, const Room& room) {
+  ask_home(
+      channel.shard(), *room.queue,
+      [count = room.count, bytes = room.bytes](Shard&, Queue* home) {
+        if (home != nullptr) home->release(count, bytes);
+        return true;
+      },
+      [](bool) {});
+}
+
+// Every queue is asked first, so that a commit of which one would refuse a part does nothing.
+void keep_room(Channel& channel) {
+  const auto rooms = std::make_shared<std::vector<Room>>(room_needed(*channel.transaction()));
+  Join asked([&channel, rooms] {
+    const auto is_kept = [](const Room& room) { return room.kept; };
+    if (std::all_of(rooms->begin(), rooms->end(), is_kept)) return commit_when_groups_flow(channel);
+    for (const Room& room : *rooms) {
+      if (room.kept) give_up_room(channel, room);
+    }
+    channel.resume(fail(ProtocolError{ReplyCode::precondition_failed, "partial tx completion"}),
+                   TxCommit::kId);
+  });
+  for (Room& room : *rooms) {
+    ask_home(
+        channel.shard(), *room.queue,
+        [count = room.count, bytes = room.bytes](Shard&, Queue* home) {
+          return home == nullptr || home->reserve(count, bytes);
+        },
+        [rooms, &room, share = asked.share()](bool kept) mutable {
+          room.kept = kept;
+          share();
+        });
+  }
+}
+
 }  // namespace
 
 Outcome on(Channel& channel, const TxSelect&) {
@@ -107,11 +179,7 @@ Outcome on(Channel& channel, const TxSelect&) {
 Outcome on(Channel& channel, const TxCommit&) {
   if (auto open = require_transaction(channel); !open) return open;
   channel.pause();
-  if (channel.shard().groups_are_held()) {
-    channel.shard().when_groups_flow([&channel] { commit(channel); });
-  } else {
-    commit(channel);
-  }
+  keep_room(channel);
   return {};
 }
 

@@ -19,9 +19,8 @@ struct Run {
 };
 
 Run take(PublisherConfirms& confirms, Ticket durable) {
-  Run run;
-  run.last = confirms.take_ready(durable, run.count);
-  return run;
+  const PublisherConfirms::Run run = confirms.take_ready(durable);
+  return {run.last, run.count};
 }
 
 }  // namespace
@@ -31,6 +30,24 @@ TEST_SUITE("PublisherConfirms") {
     PublisherConfirms confirms;
     CHECK(confirms.next() == 1);
     CHECK(take(confirms, 100) == Run{0, 0});
+  }
+
+  TEST_CASE("what was refused is answered in its place, by a run of its own") {
+    PublisherConfirms confirms;
+    confirms.add(0, 0);
+    confirms.add(0, 0, Verdict::refused);
+    confirms.add(0, 2);
+    confirms.add(0, 0);
+    confirms.share_done(3, Verdict::refused);
+    confirms.share_done(3);
+    const Verdict expected[] = {Verdict::taken, Verdict::refused, Verdict::taken};
+    const std::size_t counts[] = {1, 2, 1};
+    for (int i = 0; i < 3; ++i) {
+      const PublisherConfirms::Run run = confirms.take_ready(0);
+      CHECK(run.verdict == expected[i]);
+      CHECK(run.count == counts[i]);
+    }
+    CHECK(take(confirms, 0) == Run{0, 0});
   }
 
   TEST_CASE("publishes are numbered from 1, whatever was confirmed") {
