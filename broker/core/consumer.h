@@ -14,6 +14,7 @@ struct Delivery {
   Sequence seq = 0;
   MessageRef message;
   bool redelivered = false;
+  std::uint32_t delivery_count = 0;  // deliveries before this one that count (x-delivery-count)
 };
 
 // Where a queue's deliveries go: a channel of the same shard, or the stand-in of a channel on
@@ -43,8 +44,16 @@ struct ConsumerOptions {
 // How a delivery ends.
 enum class Settlement : std::uint8_t {
   ack,
-  requeue,  // back to its old place, marked redelivered
   discard,  // reject or nack without requeue
+  // Back to its old place, marked redelivered:
+  requeue,  // by nack or recover
+  failed,   // by reject
+  lost,     // its channel ended
+  unseen,   // no client has seen it
 };
+
+constexpr bool returns(Settlement how) {
+  return how >= Settlement::requeue;
+}
 
 }  // namespace harrier

@@ -37,4 +37,29 @@ std::optional<LaneId> decode_deadline_record(std::string_view key) {
   return LaneId{take_integer<std::uint32_t>(key)};
 }
 
+std::string count_record_key(LaneId lane, Sequence seq) {
+  std::string key(kCountRecords);
+  append_integer(lane.value, key);
+  append_integer(seq, key);
+  return key;
+}
+
+std::string count_record(std::uint32_t count) {
+  std::string value;
+  append_integer(count, value);
+  return value;
+}
+
+std::optional<CountRecord> decode_count_record(std::string_view key, std::string_view value) {
+  constexpr std::size_t kKeyOctets = sizeof(std::uint32_t) + sizeof(Sequence);
+  if (key.size() != kCountRecords.size() + kKeyOctets) return std::nullopt;
+  if (value.size() != sizeof(std::uint32_t)) return std::nullopt;
+  key.remove_prefix(kCountRecords.size());
+  CountRecord record;
+  record.lane = LaneId{take_integer<std::uint32_t>(key)};
+  record.seq = take_integer<Sequence>(key);
+  record.count = take_integer<std::uint32_t>(value);
+  return record;
+}
+
 }  // namespace harrier

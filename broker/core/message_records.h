@@ -17,12 +17,29 @@ namespace harrier {
 // key 0   1     't'
 // 1       4     lane
 // value         empty
+//               delivery count of a message, 0 where there is no record
+// key 0   1     'c'
+// 1       4     lane
+// 5       8     sequence
+// value 0 4     count
 
 std::string deadline_record_key(LaneId lane);
 
 inline constexpr std::string_view kDeadlineRecords = "t";
 
-// Nothing when the octets are not such a key.
+std::string count_record_key(LaneId lane, Sequence seq);
+std::string count_record(std::uint32_t count);
+
+inline constexpr std::string_view kCountRecords = "c";
+
+struct CountRecord {
+  LaneId lane;
+  Sequence seq = 0;
+  std::uint32_t count = 0;
+};
+
+// Nothing when the octets are not such a record.
+std::optional<CountRecord> decode_count_record(std::string_view key, std::string_view value);
 std::optional<LaneId> decode_deadline_record(std::string_view key);
 
 }  // namespace harrier

@@ -18,7 +18,7 @@ constexpr Logger kLog("queue");
 Queue::Queue(QueueHandle& handle, QueueHost& host)
     : handle_(handle),
       host_(host),
-      share_(*this, host),
+      share_(*this, host, is_durable()),
       base_(share_, is_durable() ? std::optional(definition().lane) : std::nullopt),
       settings_(settings_of(definition(), nullptr, nullptr)),
       last_used_(host.now()) {
@@ -50,6 +50,10 @@ void Queue::recover(const RecoveredLane& lane) {
 
 void Queue::recover_deadlines(LaneId) {
   base_.recover_deadlines();
+}
+
+void Queue::recover_count(LaneId, Sequence seq, std::uint32_t count) {
+  base_.recover_count(seq, count);
 }
 
 void Queue::drop_lanes() {
@@ -223,7 +227,7 @@ void Queue::get(bool no_ack, GetReply reply) {
   Level& level = next_level();
   if (level.is_damaged()) return reply(fail(damage()));
   if (getters_.empty() && level.head_is_loaded()) {
-    Delivery delivery = level.hand_out(level.take_ready(), nullptr, no_ack);
+    Delivery delivery = hand_out(level, nullptr, no_ack);
     return reply(std::optional<Got>(Got{std::move(delivery), ready_count()}));
   }
   getters_.push_back({no_ack, std::move(reply)});
@@ -235,15 +239,52 @@ void Queue::settle(Sequence seq, Settlement how) {
   QueueEntry* entry = level.find_unacked(seq);
   if (entry == nullptr) return;
   if (entry->consumer != nullptr) consumers_.settled(*std::exchange(entry->consumer, nullptr));
-  if (how == Settlement::requeue) {
-    const Timestamp expires_at = entry->expires_at;
-    level.give_back(seq, *entry);
-    if (expires_at != kNoTime) expect(expires_at);
+  if (returns(how)) {
+    take_back(level, seq, *entry, how);
   } else if (how == Settlement::discard) {
     die(level, seq, DeathReason::rejected);
   } else {
     level.finish(seq);
   }
+}
+
+void Queue::take_back(Level& level, Sequence seq, QueueEntry& entry, Settlement how) {
+  if (settings_.counts_deliveries()) {
+    if (counts(how)) {
+      level.set_delivery_count(seq, entry, entry.delivery_count + 1);
+    } else if (how == Settlement::unseen &&
+               settings_.delivery_count_mode == DeliveryCountMode::acquired) {
+      level.set_delivery_count(seq, entry, std::max(entry.delivery_count + 0U, 1U) - 1);
+    }
+    if (settings_.delivery_limit && entry.delivery_count > *settings_.delivery_limit) {
+      return die(level, seq, DeathReason::delivery_limit);
+    }
+  }
+  const Timestamp expires_at = entry.expires_at;
+  level.give_back(seq, entry);
+  if (expires_at != kNoTime) expect(expires_at);
+}
+
+bool Queue::counts(Settlement how) const {
+  switch (settings_.delivery_count_mode) {
+    case DeliveryCountMode::returned:
+      return how != Settlement::unseen;
+    case DeliveryCountMode::failed:
+      return how == Settlement::failed || how == Settlement::lost;
+    case DeliveryCountMode::acquired:
+      return false;  // each was counted when it was handed out
+  }
+  return false;
+}
+
+Delivery Queue::hand_out(Level& level, QueueConsumer* to, bool no_ack) {
+  const Sequence seq = level.take_ready();
+  Delivery delivery = level.hand_out(seq, to, no_ack);
+  if (settings_.delivery_count_mode == DeliveryCountMode::acquired && !no_ack &&
+      settings_.counts_deliveries()) {
+    level.set_delivery_count(seq, *level.find_unacked(seq), delivery.delivery_count + 1);
+  }
+  return delivery;
 }
 
 void Queue::pump() {
@@ -304,7 +345,7 @@ void Queue::serve_getters() {
     std::optional<Got> got;
     if (ready_count() > 0) {
       Level& level = next_level();
-      Delivery delivery = level.hand_out(level.take_ready(), nullptr, getters_.front().no_ack);
+      Delivery delivery = hand_out(level, nullptr, getters_.front().no_ack);
       got = Got{std::move(delivery), ready_count()};
     }
     host_.later([reply = std::move(getters_.front().reply), got = std::move(got)]() mutable {
@@ -350,7 +391,7 @@ void Queue::deliver(Level& level, QueueConsumer& to) {
   const bool no_ack = to.options.no_ack;
   if (!no_ack) ++to.unacked;
   consumers_.took(to);
-  to.port->deliver(level.hand_out(level.take_ready(), &to, no_ack));
+  to.port->deliver(hand_out(level, &to, no_ack));
 }
 
 void Queue::check_invariants() const {

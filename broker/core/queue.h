@@ -68,6 +68,8 @@ class Queue {
   void recover(const RecoveredLane& lane);
   // Start-up only, before recover(): messages of the lane may have deadlines.
   void recover_deadlines(LaneId lane);
+  // Start-up only, before recover(): how often a message in the store was delivered in vain.
+  void recover_count(LaneId lane, Sequence seq, std::uint32_t count);
 
   // The lane of its lowest level, if that has one.
   std::optional<LaneId> lane() const { return base_.lane(); }
@@ -175,6 +177,11 @@ class Queue {
   // Something may be due at that time.
   void expect(Timestamp deadline);
   void expire(Timestamp now);
+  // An unacknowledged message comes back, if it was not delivered too often.
+  void take_back(Level& level, Sequence seq, QueueEntry& entry, Settlement how);
+  // Whether a delivery counts that ended so.
+  bool counts(Settlement how) const;
+  Delivery hand_out(Level& level, QueueConsumer* to, bool no_ack);
   // The message at a place that was taken or unacknowledged is not delivered any more.
   void die(Level& level, Sequence seq, DeathReason reason);
 

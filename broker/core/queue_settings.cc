@@ -58,7 +58,7 @@ QueueSettings settings_of(const QueueDefinition& queue, const PolicyDefinition* 
                           const PolicyDefinition* /*operator_policy*/) {
   const FieldTable& arguments = queue.arguments;
   QueueSettings settings;
-  if (arguments.empty()) return settings;
+
   settings.message_ttl = time_of(arguments, "x-message-ttl");
   settings.expires = time_of(arguments, "x-expires");
   settings.max_length = count_of(arguments, "x-max-length");

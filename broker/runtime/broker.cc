@@ -155,14 +155,25 @@ class Broker::Recovery {
     return broker_.shard(found->second.first).find_queue(found->second.second);
   }
 
-  Result<void, StoreError> read_deadlines() {
-    return scan(
+  // A crash may leave records of a queue whose definition is gone: they go too.
+  Result<void, StoreError> read_message_records() {
+    StoreBatch& batch = broker_.shard(0).batch();
+    auto done = scan(
         kDeadlineRecords, "deadline",
         [](std::string_view key, std::string_view) { return decode_deadline_record(key); },
         [&](LaneId lane) {
-          if (Queue* queue = queue_of(lane)) queue->recover_deadlines(lane);
+          Queue* queue = queue_of(lane);
+          if (queue == nullptr) batch.delete_record(deadline_record_key(lane));
+          if (queue != nullptr) queue->recover_deadlines(lane);
           return true;
         });
+    if (!done) return done;
+    return scan(kCountRecords, "delivery count", decode_count_record, [&](CountRecord record) {
+      Queue* queue = queue_of(record.lane);
+      if (queue == nullptr) batch.delete_record(count_record_key(record.lane, record.seq));
+      if (queue != nullptr) queue->recover_count(record.lane, record.seq, record.count);
+      return true;
+    });
   }
 
   Result<void, StoreError> read_messages() {
@@ -171,7 +182,7 @@ class Broker::Recovery {
     for (const auto& [lane, home] : homes_)
       lanes.push_back(lane);
     std::sort(lanes.begin(), lanes.end());
-    if (auto done = read_deadlines(); !done) return done;
+    if (auto done = read_message_records(); !done) return done;
     const auto recovered = store_.recover_lanes(lanes);
     if (!recovered) return fail(recovered.error());
     std::uint64_t messages = 0;

@@ -135,7 +135,7 @@ void Subscriptions::cancel(SubscriptionId id, Underway underway, Task done) {
     };
   } else {
     for (const Delivery& delivery : here.surplus) {
-      if (!here.no_ack) settle(ref, delivery.seq, Settlement::requeue);
+      if (!here.no_ack) settle(ref, delivery.seq, Settlement::unseen);
     }
     here_.erase(found);
   }
@@ -191,7 +191,7 @@ void Subscriptions::arrived(SubscriptionId id, ShardIndex from, QueueId queue,
   if (found == here_.end()) {
     // Cancelled while this was on its way: back to its place. One that needs no ack is lost with
     // its consumer, as it would be in a socket.
-    settlements_[from].push_back({queue, delivery.seq, Settlement::requeue});
+    settlements_[from].push_back({queue, delivery.seq, Settlement::unseen});
     return;
   }
   Here& here = found->second;

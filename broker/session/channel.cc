@@ -5,6 +5,7 @@
 #include <fmt/core.h>
 
 #include "base/join.h"
+#include "broker/core/delivery_count.h"
 #include "broker/core/resource_names.h"
 #include "broker/runtime/broker.h"
 #include "broker/session/channel_consumer.h"
@@ -76,17 +77,34 @@ void Channel::on_content_frame(const Frame& frame) {
 
 template <class M>
 void Channel::send_content(const M& method, const MessageRef& message) {
+  send_content(method, message, message->properties());
+}
+
+template <class M>
+void Channel::send_delivery(M& method, const Delivery& delivery) {
+  const Message& message = *delivery.message;
+  method.redelivered = delivery.redelivered;
+  method.exchange = message.exchange();
+  method.routing_key = message.routing_key();
+  if (delivery.delivery_count == 0) return send_content(method, delivery.message);
+  const Buffer properties = with_delivery_count(message.properties(), delivery.delivery_count);
+  send_content(method, delivery.message, properties.view());
+}
+
+template <class M>
+void Channel::send_content(const M& method, const MessageRef& message, ByteView properties) {
   OutputBuffer& output = connection_.output();
   const std::size_t before = output.size();
   encode_method(number_, method, output.tail());
-  encode_header_frame(number_, message->body().size(), message->properties(), output.tail());
+  encode_header_frame(number_, message->body().size(), properties, output.tail());
   output.append_body(number_, message, connection_.frame_max());
   if constexpr (!std::is_same_v<M, BasicDeliver>) output.note_answer(output.size() - before);
   connection_.output_changed();
 }
 
 template void Channel::send_content(const BasicDeliver&, const MessageRef&);
-template void Channel::send_content(const BasicGetOk&, const MessageRef&);
+template void Channel::send_delivery(BasicDeliver&, const Delivery&);
+template void Channel::send_delivery(BasicGetOk&, const Delivery&);
 template void Channel::send_content(const BasicReturn&, const MessageRef&);
 
 void Channel::resume(const Outcome& result, MethodId method) {
@@ -120,7 +138,7 @@ void Channel::return_unacked(Join& returned) {
        tag = unacked_.next_unfinished(tag + 1)) {
     UnackedDelivery& delivery = *unacked_.find(tag);
     told[delivery.queue->home()] = true;
-    settle_one(tag, delivery, Settlement::requeue);
+    settle_one(tag, delivery, Settlement::lost);
   }
   subscriptions().settled();
   subscriptions().flush();

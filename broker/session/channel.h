@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "broker/core/consumer.h"
 #include "broker/core/queue_handle.h"
 #include "broker/runtime/subscriptions.h"
 #include "broker/session/connection.h"
@@ -57,6 +58,9 @@ class Channel {
   // A content method with its header and body.
   template <class M>
   void send_content(const M& method, const MessageRef& message);
+  // basic.deliver or get-ok, of which all is set but what the message says itself.
+  template <class M>
+  void send_delivery(M& method, const Delivery& delivery);
 
   // For an operation that has to wait: nothing more of the connection is handled until resume(),
   // and meanwhile neither it nor the channel goes away, whatever happens to the socket.
@@ -130,6 +134,8 @@ class Channel {
   void send_confirms();
 
  private:
+  template <class M>
+  void send_content(const M& method, const MessageRef& message, ByteView properties);
   void on_method(ByteView payload);
   void on_content_frame(const Frame& frame);
   void return_unacked(Join& returned);

@@ -25,14 +25,10 @@ void ChannelConsumer::deliver(Delivery&& delivery) {
     if (limited) ++channel_.prefetch().global_used;
     tag = channel_.unacked().push({queue_, delivery.seq, limited, false});
   }
-  const Message& message = *delivery.message;
   BasicDeliver method;
   method.consumer_tag = tag_;
   method.delivery_tag = tag;
-  method.redelivered = delivery.redelivered;
-  method.exchange = message.exchange();
-  method.routing_key = message.routing_key();
-  channel_.send_content(method, delivery.message);
+  channel_.send_delivery(method, delivery);
 }
 
 void ChannelConsumer::cancelled() {

@@ -17,6 +17,9 @@ constexpr std::uint64_t kPageBytesMax = std::uint64_t{2} << 20;
 // Octets of memory a message takes besides itself, in a queue that holds it, about.
 constexpr std::uint64_t kEntryBytes = 64;
 
+// Of QueueEntry::delivery_count.
+constexpr std::uint32_t kCountMax = (1U << 26) - 1;
+
 std::uint64_t memory_of(const Message& message) {
   return message.footprint() + kEntryBytes;
 }
@@ -35,6 +38,12 @@ void Level::recover(const RecoveredLane& lane) {
 void Level::drop_lane() {
   if (!lane_) return;
   if (has_deadline_record_) share_.batch.delete_record(deadline_record_key(*lane_));
+  drop_unread_counts();
+  for (Sequence seq = entries_.begin(); count_records_ > 0 && seq < entries_.end();
+       seq = entries_.next_unfinished(seq + 1)) {
+    const QueueEntry* entry = entries_.find(seq);
+    if (entry != nullptr && has_count_record(*entry)) forget_count(seq);
+  }
   share_.batch.drop_lane(*lane_);
 }
 
@@ -153,7 +162,7 @@ Delivery Level::hand_out(Sequence seq, QueueConsumer* to, bool no_ack) {
   QueueEntry& entry = *entries_.find(seq);
   if (no_ack) {
     let_go(*entry.message);
-    Delivery delivery{seq, std::move(entry.message), entry.redelivered};
+    Delivery delivery{seq, std::move(entry.message), entry.redelivered, entry.delivery_count};
     finish(seq);
     return delivery;
   }
@@ -162,9 +171,9 @@ Delivery Level::hand_out(Sequence seq, QueueConsumer* to, bool no_ack) {
   // Its consumer has it and the store has it: over budget that is enough.
   if (entry.stored && !share_.memory.may_hold(share_.held_bytes)) {
     let_go(*entry.message);
-    return Delivery{seq, std::move(entry.message), entry.redelivered};
+    return Delivery{seq, std::move(entry.message), entry.redelivered, entry.delivery_count};
   }
-  return Delivery{seq, entry.message, entry.redelivered};
+  return Delivery{seq, entry.message, entry.redelivered, entry.delivery_count};
 }
 
 void Level::give_back(Sequence seq, QueueEntry& entry) {
@@ -174,6 +183,28 @@ void Level::give_back(Sequence seq, QueueEntry& entry) {
   ready_bytes_in_memory_ += entry.body_bytes;
   returned_.push_back(seq);
   std::push_heap(returned_.begin(), returned_.end(), std::greater<>());
+}
+
+void Level::set_delivery_count(Sequence seq, QueueEntry& entry, std::uint32_t count) {
+  const bool had_record = has_count_record(entry);
+  entry.delivery_count = std::min(count, kCountMax) & kCountMax;
+  if (has_count_record(entry)) {
+    share_.batch.put_record(count_record_key(*lane_, seq), count_record(entry.delivery_count));
+    if (!had_record) ++count_records_;
+  } else if (had_record) {
+    forget_count(seq);
+  }
+}
+
+void Level::forget_count(Sequence seq) {
+  share_.batch.delete_record(count_record_key(*lane_, seq));
+  --count_records_;
+}
+
+void Level::drop_unread_counts() {
+  for (const auto& [seq, count] : unread_counts_)
+    share_.batch.delete_record(count_record_key(*lane_, seq));
+  unread_counts_.clear();
 }
 
 MessageRef Level::lay_out(Sequence seq, DeathReason reason) {
@@ -196,6 +227,7 @@ void Level::finish(Sequence seq) {
   if (entry->stored) {
     share_.batch.settle(*lane_, seq, entry->persistent ? Tally{1, entry->body_bytes} : Tally{});
   }
+  if (has_count_record(*entry)) forget_count(seq);
   if (entry->message) let_go(*entry->message);
   if (entry->dead) --dead_count_;
   entries_.finish(seq);
@@ -212,6 +244,7 @@ std::size_t Level::purge() {
     entries_.skip_to(backlog_.end());
     fresh_ = entries_.end();
     backlog_.clear();
+    drop_unread_counts();
     doomed_ = 0;
   }
   if (reading_ != Reading::nothing) reading_ = Reading::void_page;
@@ -273,6 +306,11 @@ void Level::take_page(LanePage&& page) {
     entries_.skip_to(entry.seq);
     backlog_.pop(*entry.message);
     push_ready(std::move(entry.message), true, entry.redelivered, entry.expires_at);
+    if (const auto count = unread_counts_.find(entry.seq); count != unread_counts_.end()) {
+      entries_.find(entry.seq)->delivery_count = count->second & kCountMax;
+      ++count_records_;
+      unread_counts_.erase(count);
+    }
     if (doomed_ > 0) {
       --doomed_;
       take(entry.seq);
@@ -288,6 +326,7 @@ void Level::take_page(LanePage&& page) {
 // All of it is in memory now, or nothing is left of it.
 void Level::finish_backlog() {
   missing_ += backlog_.count();
+  drop_unread_counts();
   doomed_ = 0;
   if (backlog_.begin() < backlog_.end()) {
     share_.batch.settle_range(*lane_, backlog_.begin(), backlog_.end(), backlog_.tally());

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -20,13 +21,14 @@ namespace harrier {
 
 // What the levels of one queue have in common.
 struct LevelShare {
-  LevelShare(Queue& of, QueueHost& shard)
-      : queue(of), host(shard), batch(shard.batch()), memory(shard.memory()) {}
+  LevelShare(Queue& of, QueueHost& shard, bool is_durable)
+      : queue(of), host(shard), batch(shard.batch()), memory(shard.memory()), durable(is_durable) {}
 
   Queue& queue;
   QueueHost& host;
   StoreBatch& batch;
   MessageMemory& memory;
+  const bool durable;            // what is persistent in it survives a restart
   std::uint64_t held_bytes = 0;  // of memory, by the messages of all levels
 };
 
@@ -66,6 +68,9 @@ class Level {
 
   // Start-up only: what is in the store may have deadlines (message_records.h).
   void recover_deadlines() { has_deadline_record_ = true; }
+
+  // Start-up only: the count of a message in the store.
+  void recover_count(Sequence seq, std::uint32_t count) { unread_counts_[seq] = count; }
 
   // The queue is gone: its lane has to go too.
   void drop_lane();
@@ -134,6 +139,8 @@ class Level {
 
   // An unacknowledged entry is ready again, at its old place.
   void give_back(Sequence seq, QueueEntry& entry);
+  // How often the message was delivered in vain; kept over a restart.
+  void set_delivery_count(Sequence seq, QueueEntry& entry, std::uint32_t count);
   // A taken or unacknowledged entry is to be dead-lettered: from now on it counts no more, and
   // stays until finish(). Its message; null if that has to be read first, see take_risen().
   MessageRef lay_out(Sequence seq, DeathReason reason);
@@ -191,6 +198,13 @@ class Level {
   void take(Sequence seq);
   void drop_stale_returned();
   void record_deadlines();
+
+  bool has_count_record(const QueueEntry& entry) const {
+    return entry.delivery_count > 0 && entry.stored && entry.persistent && share_.durable;
+  }
+
+  void forget_count(Sequence seq);
+  void drop_unread_counts();
   void raise_dead();
   void read_next_page();
   void request(Reading what, Sequence from, Sequence end);
@@ -220,6 +234,8 @@ class Level {
   std::vector<DeadLetter> unread_dead_;  // paged out, and wait for their message
   std::vector<DeadLetter> risen_;
   bool has_deadline_record_ = false;
+  std::size_t count_records_ = 0;                    // of entries_
+  std::map<Sequence, std::uint32_t> unread_counts_;  // of the backlog, as recovered
   Backlog backlog_;
   Reading reading_ = Reading::nothing;
   bool damaged_ = false;  // the head cannot be read

@@ -92,15 +92,11 @@ Result<ConsumerOptions, ProtocolError> options_of(Channel& channel, const QueueH
 }
 
 void send_get_ok(Channel& channel, const QueueRef& queue, bool no_ack, const Got& got) {
-  const Message& message = *got.delivery.message;
   BasicGetOk ok;
   ok.delivery_tag = no_ack ? channel.use_up_tag()
                            : channel.unacked().push({queue, got.delivery.seq, false, false});
-  ok.redelivered = got.delivery.redelivered;
-  ok.exchange = message.exchange();
-  ok.routing_key = message.routing_key();
   ok.message_count = static_cast<std::uint32_t>(got.ready_left);
-  channel.send_content(ok, got.delivery.message);
+  channel.send_delivery(ok, got.delivery);
 }
 
 }  // namespace

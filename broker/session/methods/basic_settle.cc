@@ -46,10 +46,6 @@ Outcome settle(Channel& channel, std::uint64_t tag, bool multiple, Settlement ho
   return {};
 }
 
-Settlement negative(bool requeue) {
-  return requeue ? Settlement::requeue : Settlement::discard;
-}
-
 Outcome require_requeue(bool requeue) {
   if (requeue) return {};
   return fail(ProtocolError{ReplyCode::not_implemented, "requeue=false"});
@@ -62,11 +58,13 @@ Outcome on(Channel& channel, const BasicAck& method) {
 }
 
 Outcome on(Channel& channel, const BasicReject& method) {
-  return settle(channel, method.delivery_tag, false, negative(method.requeue));
+  return settle(channel, method.delivery_tag, false,
+                method.requeue ? Settlement::failed : Settlement::discard);
 }
 
 Outcome on(Channel& channel, const BasicNack& method) {
-  return settle(channel, method.delivery_tag, method.multiple, negative(method.requeue));
+  return settle(channel, method.delivery_tag, method.multiple,
+                method.requeue ? Settlement::requeue : Settlement::discard);
 }
 
 Outcome on(Channel& channel, const BasicRecover& method) {

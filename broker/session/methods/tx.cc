@@ -46,7 +46,7 @@ std::uint64_t settle_held(Channel& channel, const Transaction& held) {
   for (const Transaction::Settle& settle : held.settles) {
     UnackedDelivery* delivery = channel.unacked().find(settle.tag);
     if (delivery == nullptr) continue;
-    if (delivery->queue->definition().durable && settle.how != Settlement::requeue) {
+    if (delivery->queue->definition().durable && !returns(settle.how)) {
       durable_on |= std::uint64_t{1} << delivery->queue->home();
     }
     delivery->in_tx = false;
