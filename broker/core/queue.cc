@@ -22,6 +22,7 @@ Queue::Queue(QueueHandle& handle, QueueHost& host)
       base_(share_, is_durable() ? std::optional(definition().lane) : std::nullopt),
       settings_(settings_of(definition(), nullptr, nullptr)),
       last_used_(host.now()) {
+  upper_.resize(settings_.max_priority);
   wake_by(unused_at());
 }
 
@@ -40,24 +41,57 @@ void Queue::apply(QueueSettings settings, Timestamp now) {
   read_ahead();
 }
 
+Level& Queue::level_at(std::uint8_t priority) {
+  const std::size_t number = std::min<std::size_t>(priority, upper_.size());
+  if (number == 0) return base_;
+  std::unique_ptr<Level>& level = upper_[number - 1];
+  if (!level) {
+    std::optional<LaneId> lane;
+    if (is_durable()) lane = LaneId{definition().lane.value + static_cast<std::uint32_t>(number)};
+    level = std::make_unique<Level>(share_, lane, static_cast<std::uint8_t>(number));
+  }
+  return *level;
+}
+
+Level* Queue::find_level(std::uint8_t number) {
+  if (number == 0) return &base_;
+  return number <= upper_.size() ? upper_[number - 1U].get() : nullptr;
+}
+
+Level* Queue::find_level(LaneId lane) {
+  Level* found = nullptr;
+  each_level([&](Level& level) {
+    if (level.lane() == lane) found = &level;
+  });
+  return found;
+}
+
+Level& Queue::recovered_level(LaneId lane) {
+  const std::uint32_t number = lane.value - definition().lane.value;
+  HARRIER_CHECK(number <= upper_.size());
+  return level_at(static_cast<std::uint8_t>(number));
+}
+
 void Queue::recover(const RecoveredLane& lane) {
-  base_.recover(lane);
-  report_missing(base_);
-  expect(base_.next_deadline());
+  if (lane.next_seq == 1) return;  // never used
+  Level& level = recovered_level(lane.lane);
+  level.recover(lane);
+  report_missing(level);
+  expect(level.next_deadline());
   drop_heads();
   read_ahead();
 }
 
-void Queue::recover_deadlines(LaneId) {
-  base_.recover_deadlines();
+void Queue::recover_deadlines(LaneId lane) {
+  recovered_level(lane).recover_deadlines();
 }
 
-void Queue::recover_count(LaneId, Sequence seq, std::uint32_t count) {
-  base_.recover_count(seq, count);
+void Queue::recover_count(LaneId lane, Sequence seq, std::uint32_t count) {
+  recovered_level(lane).recover_count(seq, count);
 }
 
 void Queue::drop_lanes() {
-  base_.drop_lane();
+  each_level([](Level& level) { level.drop_lane(); });
 }
 
 Enqueued Queue::enqueue(MessageRef message, Timestamp now, Admission admission) {
@@ -70,7 +104,7 @@ Enqueued Queue::enqueue(MessageRef message, Timestamp now, Admission admission) 
   }
   const bool durable = is_durable() && message->persistent();
   const Timestamp expires_at = deadline_of(*message, now);
-  Level& level = base_;
+  Level& level = level_at(message->priority());
   const bool in_memory = level.has_room([this] { return has_free_consumer(); });
   if (in_memory) {
     level.push(std::move(message), durable, now, expires_at);
@@ -119,11 +153,13 @@ void Queue::tick(Timestamp now) {
 }
 
 void Queue::expire(Timestamp now) {
-  while (const auto seq = base_.take_expired(now))
-    die(base_, *seq, DeathReason::expired);
-  if (base_.next_deadline() <= now) base_.read_backlog();
   next_deadline_ = kNever;
-  expect(base_.next_deadline());
+  each_level([&](Level& level) {
+    while (const auto seq = level.take_expired(now))
+      die(level, *seq, DeathReason::expired);
+    if (level.next_deadline() <= now) level.read_backlog();
+    expect(level.next_deadline());
+  });
 }
 
 bool Queue::has_room_for(std::size_t count, std::uint64_t bytes) const {
@@ -180,7 +216,7 @@ void Queue::die(Level& level, Sequence seq, DeathReason reason) {
   if (!settings_.dead_letter_exchange) return level.finish(seq);
   MessageRef message = level.lay_out(seq, reason);
   if (message) {
-    host_.dead_letter(*this, {seq, std::move(message), reason});
+    host_.dead_letter(*this, {level.id_of(seq), std::move(message), reason});
   } else {
     level.read_ahead(false);
   }
@@ -234,8 +270,11 @@ void Queue::get(bool no_ack, GetReply reply) {
   read_ahead();
 }
 
-void Queue::settle(Sequence seq, Settlement how) {
-  Level& level = base_;
+void Queue::settle(Sequence id, Settlement how) {
+  Level* const found = find_level(Level::number_in(id));
+  if (found == nullptr) return;
+  Level& level = *found;
+  const Sequence seq = Level::sequence_in(id);
   QueueEntry* entry = level.find_unacked(seq);
   if (entry == nullptr) return;
   if (entry->consumer != nullptr) consumers_.settled(*std::exchange(entry->consumer, nullptr));
@@ -284,7 +323,13 @@ Delivery Queue::hand_out(Level& level, QueueConsumer* to, bool no_ack) {
       settings_.counts_deliveries()) {
     level.set_delivery_count(seq, *level.find_unacked(seq), delivery.delivery_count + 1);
   }
+  delivery.seq = level.id_of(seq);
   return delivery;
+}
+
+void Queue::buried(Sequence id) {
+  Level* level = find_level(Level::number_in(id));
+  if (level != nullptr) level->finish(Level::sequence_in(id));
 }
 
 void Queue::pump() {
@@ -304,13 +349,16 @@ void Queue::deliver_ready() {
   }
 }
 
-void Queue::paged_in(LanePage&& page) {
-  if (closed_) return;
-  Level& level = base_;
+void Queue::paged_in(LaneId lane, LanePage&& page) {
+  Level* const asked = find_level(lane);
+  if (closed_ || asked == nullptr) return;
+  Level& level = *asked;
   const auto damage = level.paged_in(std::move(page));
   report_missing(level);
-  for (DeadLetter& letter : level.take_risen())
+  for (DeadLetter& letter : level.take_risen()) {
+    letter.seq = level.id_of(letter.seq);
     host_.dead_letter(*this, std::move(letter));
+  }
   for (const Sequence seq : level.take_doomed())
     die(level, seq, DeathReason::maxlen);
   drop_heads();
@@ -363,7 +411,8 @@ void Queue::fail_getters(const ProtocolError& error) {
 }
 
 std::size_t Queue::purge() {
-  const std::size_t purged = base_.purge();
+  std::size_t purged = 0;
+  each_level([&](Level& level) { purged += level.purge(); });
   serve_getters();
   return purged;
 }
@@ -384,7 +433,8 @@ std::size_t Queue::close() {
 }
 
 void Queue::record_delivered() {
-  if (is_durable()) base_.record_delivered();
+  if (!is_durable()) return;
+  each_level([](Level& level) { level.record_delivered(); });
 }
 
 void Queue::deliver(Level& level, QueueConsumer& to) {
@@ -395,7 +445,10 @@ void Queue::deliver(Level& level, QueueConsumer& to) {
 }
 
 void Queue::check_invariants() const {
-  HARRIER_CHECK(base_.check_invariants() == share_.held_bytes);
+  std::uint64_t held = base_.check_invariants();
+  for (const auto& level : upper_)
+    held += level ? level->check_invariants() : 0;
+  HARRIER_CHECK(held == share_.held_bytes);
 }
 
 }  // namespace harrier

@@ -3,8 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "base/task.h"
@@ -45,7 +47,8 @@ using GetResult = Result<std::optional<Got>, ProtocolError>;
 // A queue hands ready messages to consumers in order and remembers what is unacknowledged.
 // Lives on its home shard; every call belongs to a turn of that shard. What must survive a restart
 // is recorded in the turn's batch. AMQP 0-9-1 section 3.1.4.
-// The messages are in its level (queue_parts/level.h); pages are read back while somebody consumes.
+// The messages are in levels (queue_parts/level.h), one for each priority, the highest of which
+// goes first; most queues have one. Pages are read back while somebody consumes.
 class Queue {
  public:
   // `host` and `handle` outlive the queue.
@@ -108,18 +111,18 @@ class Queue {
   using GetReply = UniqueFunction<void(GetResult)>;
   void get(bool no_ack, GetReply reply);
 
-  // Ends a delivery. Ignored for a sequence that is not unacknowledged here, which a delete or
-  // purge may have caused. Call pump() after the last one of a turn's group.
-  void settle(Sequence seq, Settlement how);
+  // Ends a delivery by its sequence. Ignored for one that is not unacknowledged here, which a
+  // delete or purge may have caused. Call pump() after the last one of a turn's group.
+  void settle(Sequence id, Settlement how);
 
   // A message that was given to QueueHost::dead_letter is where it belongs: its place here ends.
-  void buried(Sequence seq) { base_.finish(seq); }
+  void buried(Sequence id);
 
   // Gives ready messages to consumers until one of both runs out.
   void pump();
 
   // The answer to QueueHost::read.
-  void paged_in(LanePage&& page);
+  void paged_in(LaneId lane, LanePage&& page);
 
   // Drops every ready message and returns how many; unacknowledged ones stay.
   std::size_t purge();
@@ -131,12 +134,27 @@ class Queue {
 
   bool closed() const { return closed_; }
 
-  std::size_t ready_count() const { return base_.ready_count(); }
+  std::size_t ready_count() const {
+    std::size_t count = base_.ready_count();
+    for (const auto& level : upper_)
+      count += level ? level->ready_count() : 0;
+    return count;
+  }
 
-  std::size_t unacked_count() const { return base_.unacked_count(); }
+  std::size_t unacked_count() const {
+    std::size_t count = base_.unacked_count();
+    for (const auto& level : upper_)
+      count += level ? level->unacked_count() : 0;
+    return count;
+  }
 
   // Octets of the bodies of ready messages.
-  std::uint64_t ready_bytes() const { return base_.ready_bytes(); }
+  std::uint64_t ready_bytes() const {
+    std::uint64_t bytes = base_.ready_bytes();
+    for (const auto& level : upper_)
+      bytes += level ? level->ready_bytes() : 0;
+    return bytes;
+  }
 
   // Octets of memory its messages take.
   std::uint64_t held_bytes() const { return share_.held_bytes; }
@@ -158,11 +176,34 @@ class Queue {
   };
 
   // The level whose head goes next; the lowest when all are empty.
-  Level& next_level() { return base_; }
+  Level& next_level() {
+    for (std::size_t i = upper_.size(); i > 0; --i) {
+      if (upper_[i - 1] && !upper_[i - 1]->empty()) return *upper_[i - 1];
+    }
+    return base_;
+  }
+
+  // The level of that priority, made when it is first used; the highest for what is above it.
+  Level& level_at(std::uint8_t priority);
+  // Null if it was never used.
+  Level* find_level(std::uint8_t number);
+  Level* find_level(LaneId lane);
+  Level& recovered_level(LaneId lane);
+
+  template <class Visit>
+  void each_level(Visit visit) {
+    visit(base_);
+    for (const auto& level : upper_) {
+      if (level) visit(*level);
+    }
+  }
 
   // Reads the next page if somebody wants it and little is left in memory.
   void read_ahead() {
-    if (!closed_) next_level().read_ahead(is_wanted());
+    if (closed_) return;
+    if (upper_.empty()) return base_.read_ahead(is_wanted());
+    Level& next = next_level();
+    each_level([&](Level& level) { level.read_ahead(&level == &next && is_wanted()); });
   }
 
   void found_damage(const Level& level, const std::string& detail);
@@ -202,8 +243,9 @@ class Queue {
   QueueHandle& handle_;
   QueueHost& host_;
   LevelShare share_;
-  Level base_;
-  std::deque<Getter> getters_;  // wait for the head; the channel asks once at a time
+  Level base_;                                 // of priority 0
+  std::vector<std::unique_ptr<Level>> upper_;  // of 1 to x-max-priority, made when first used
+  std::deque<Getter> getters_;                 // wait for the head; the channel asks once at a time
   ConsumerSet consumers_;
   QueueSettings settings_;
   Timestamp next_deadline_ = kNever;  // nothing in memory is due before

@@ -40,8 +40,8 @@ class QueueHost {
   // again for the next message.
   virtual std::optional<LaneId> take_lane() = 0;
 
-  // Reads a page of the queue's lane once what this turn recorded is submitted; the answer is
-  // Queue::paged_in in a later turn, unless the queue is gone by then.
+  // Reads a page of one of the queue's lanes once what this turn recorded is submitted; the answer
+  // is Queue::paged_in in a later turn, unless the queue is gone by then.
   virtual void read(Queue& queue, const PageRequest& request) = 0;
 
   // Runs `task` in a later turn: for an answer whose receiver may call the queue again.

@@ -9,6 +9,7 @@
 #include "broker/core/definition_records.h"
 #include "broker/core/exchange_types.h"
 #include "broker/core/message_records.h"
+#include "broker/core/queue_lanes.h"
 
 namespace harrier {
 namespace {
@@ -125,8 +126,12 @@ class Broker::Recovery {
     if (vhost == nullptr || vhost->find_queue(queue.name) != nullptr) return false;
     queue.vhost = stored.vhost;
     queue.home = home_shard(stored.vhost, queue.name, broker_.shard_count());
-    next_lane_ = std::max(next_lane_, queue.lane.value + 1);
-    if (!homes_.emplace(queue.lane, std::pair(queue.home, queue.id)).second) return false;
+    const std::uint32_t end = queue.lane.value + lane_count(queue);
+    next_lane_ = std::max(next_lane_, end);
+    for (std::uint32_t lane = queue.lane.value; lane < end; ++lane) {
+      if (!homes_.emplace(LaneId{lane}, std::pair(queue.home, queue.id)).second) return false;
+    }
+    ++queues_;
     apply({std::move(stored.vhost), AddQueue{std::move(queue)}});
     return true;
   }
@@ -192,13 +197,14 @@ class Broker::Recovery {
       queue->recover(lane);
       messages += lane.tally.entries;
     }
-    kLog.info("recovered {} durable queues with {} messages", homes_.size(), messages);
+    kLog.info("recovered {} durable queues with {} messages", queues_, messages);
     return {};
   }
 
   Broker& broker_;
   Store& store_;
   std::unordered_map<LaneId, std::pair<ShardIndex, QueueId>> homes_;
+  std::size_t queues_ = 0;
   std::uint32_t next_lane_ = 1;
   bool any_vhost_ = false;
 };

@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "broker/core/definition_records.h"
+#include "broker/core/queue_lanes.h"
 #include "broker/runtime/broker.h"
 #include "broker/runtime/shard.h"
 
@@ -74,6 +75,8 @@ void Control::declare_queue(Shard& from, std::string vhost, QueueDefinition want
         near_declarer ? from.index() : home_shard(vhost, wanted.name, broker_.shard_count());
     if (wanted.durable) {
       wanted.lane = take_lane();
+      for (std::uint32_t more = lane_count(wanted); more > 1; --more)
+        take_lane();
       wanted.id = QueueId{wanted.lane.value};
     } else {
       wanted.id = QueueId{kFirstTransientId + ++last_transient_};

@@ -208,9 +208,9 @@ void Shard::submit_batch() {
 
 void Shard::submit_reads() {
   for (const Read& read : reads_) {
-    store_.read(read.request, [this, id = read.queue](LanePage&& page) {
-      post([this, id, page = std::move(page)]() mutable {
-        if (Queue* queue = find_queue(id)) queue->paged_in(std::move(page));
+    store_.read(read.request, [this, id = read.queue, lane = read.request.lane](LanePage&& page) {
+      post([this, id, lane, page = std::move(page)]() mutable {
+        if (Queue* queue = find_queue(id)) queue->paged_in(lane, std::move(page));
       });
     });
   }

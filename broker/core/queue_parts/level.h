@@ -58,7 +58,8 @@ static_assert(sizeof(QueueEntry) == 32);
 class Level {
  public:
   // `share` outlives the level. `lane` of a durable queue; others take one when they first need it.
-  Level(LevelShare& share, std::optional<LaneId> lane) : share_(share), lane_(lane) {}
+  Level(LevelShare& share, std::optional<LaneId> lane, std::uint8_t number = 0)
+      : share_(share), lane_(lane), number_(number) {}
 
   Level(const Level&) = delete;
   Level& operator=(const Level&) = delete;
@@ -76,6 +77,15 @@ class Level {
   void drop_lane();
 
   std::optional<LaneId> lane() const { return lane_; }
+
+  // A sequence as it is known outside the queue, whose levels all begin at 1.
+  Sequence id_of(Sequence seq) const { return seq | Sequence{number_} << kLevelShift; }
+
+  static std::uint8_t number_in(Sequence id) {
+    return static_cast<std::uint8_t>(id >> kLevelShift);
+  }
+
+  static Sequence sequence_in(Sequence id) { return id & ((Sequence{1} << kLevelShift) - 1); }
 
   std::size_t ready_count() const { return ready_in_memory_ + backlog_.count() - doomed_; }
 
@@ -182,6 +192,8 @@ class Level {
   std::uint64_t check_invariants() const;
 
  private:
+  static constexpr int kLevelShift = 56;
+
   enum class Reading : std::uint8_t {
     nothing,
     backlog,   // the begin of the backlog
@@ -217,6 +229,7 @@ class Level {
 
   LevelShare& share_;
   std::optional<LaneId> lane_;
+  const std::uint8_t number_;  // the priority of its messages
   // What is unacknowledged or ready in memory. Where there is a backlog it begins at the end of
   // this.
   SequenceWindow<QueueEntry> entries_;

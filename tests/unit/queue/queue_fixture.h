@@ -169,7 +169,7 @@ struct QueueBench {
   void turn() {
     host.commit();
     for (const PageRequest& request : std::exchange(host.reads, {}))
-      queue.paged_in(host.page(request));
+      queue.paged_in(request.lane, host.page(request));
     for (Task& task : std::exchange(host.tasks, {}))
       task();
   }
@@ -223,6 +223,7 @@ struct QueueBench {
   // The store has these, and the queue goes on at `next_seq`.
   void recover(const std::vector<StoredEntry>& entries, Sequence next_seq) {
     RecoveredLane lane;
+    lane.lane = handle.definition().lane;
     lane.first_seq = entries.empty() ? next_seq : entries.front().seq;
     lane.next_seq = next_seq;
     for (const StoredEntry& entry : entries) {

@@ -193,7 +193,7 @@ TEST_SUITE("Queue: paging") {
     page.next = bench.host.reads.at(0).from;
     page.damage = StoreError{StoreError::Kind::corruption, "block 7 is damaged"};
     const std::size_t ready = bench.queue.ready_count();
-    bench.queue.paged_in(std::move(page));
+    bench.queue.paged_in(LaneId{9}, std::move(page));
     bench.host.reads.clear();
     bench.turns();
     CHECK(answer == "the head of queue 'q' in vhost '/' is damaged in the store, see the log");
@@ -206,6 +206,7 @@ TEST_SUITE("Queue: paging") {
   TEST_CASE("counters that were wrong are put right when the end of the backlog is reached") {
     QueueBench bench(durable_queue());
     RecoveredLane lane;
+    lane.lane = LaneId{9};
     lane.first_seq = 4;
     lane.next_seq = 10;
     lane.tally = {3, 30};
