@@ -21,6 +21,8 @@ Queue::Queue(QueueHandle& handle, QueueHost& host)
       share_(*this, host, is_durable()),
       base_(share_, is_durable() ? std::optional(definition().lane) : std::nullopt),
       settings_(settings_of(definition(), nullptr, nullptr)),
+      consumers_(settings_.single_active_consumer ? ConsumerSet::Sharing::single_active
+                                                  : ConsumerSet::Sharing::round_robin),
       last_used_(host.now()) {
   upper_.resize(settings_.max_priority);
   wake_by(unused_at());
@@ -236,7 +238,8 @@ Result<QueueConsumer*, ProtocolError> Queue::consume(Consumer& port, ConsumerOpt
   if (closed_) return fail(no_queue(definition().name, definition().vhost));
   // basic.consume/exclusive, rule "in-use": as RabbitMQ, both for a newcomer that wants to be alone
   // and for one that meets somebody who is.
-  if (consumers_.has_exclusive() || (options.exclusive && consumers_.count() > 0)) {
+  const bool may_not_be_alone = consumers_.count() > 0 || settings_.single_active_consumer;
+  if (consumers_.has_exclusive() || (options.exclusive && may_not_be_alone)) {
     return fail(
         ProtocolError{ReplyCode::access_refused,
                       queue_text(definition().name, definition().vhost) + " in exclusive use"});
@@ -248,6 +251,12 @@ bool Queue::cancel(QueueConsumer& consumer) {
   consumers_.cancel(consumer);
   touch();
   wake_by(unused_at());
+  if (settings_.single_active_consumer && consumers_.count() > 0) {
+    // Later, when the others of the same channel are cancelled too.
+    host_.later([self = QueueRef(&handle_)] {
+      if (Queue* queue = self->queue()) queue->pump();
+    });
+  }
   return definition().auto_delete && consumers_.count() == 0 && !closed_;
 }
 

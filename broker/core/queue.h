@@ -246,8 +246,8 @@ class Queue {
   Level base_;                                 // of priority 0
   std::vector<std::unique_ptr<Level>> upper_;  // of 1 to x-max-priority, made when first used
   std::deque<Getter> getters_;                 // wait for the head; the channel asks once at a time
-  ConsumerSet consumers_;
   QueueSettings settings_;
+  ConsumerSet consumers_;
   Timestamp next_deadline_ = kNever;  // nothing in memory is due before
   Timestamp woken_at_ = kNever;       // the host was asked for this time
   Timestamp last_used_;

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "broker/core/definitions.h"
@@ -37,6 +39,13 @@ class QueueHandle {
     queue_ = nullptr;
   }
 
+  // How long its deliveries may stay unacknowledged, if it says so. On every shard.
+  std::optional<std::chrono::milliseconds> consumer_timeout() const { return consumer_timeout_; }
+
+  void set_consumer_timeout(std::optional<std::chrono::milliseconds> timeout) {
+    consumer_timeout_ = timeout;
+  }
+
   // Number of the last routing that chose this queue: one copy per publish at no cost of a set.
   std::uint64_t route_mark = 0;
 
@@ -47,6 +56,7 @@ class QueueHandle {
   Queue* queue_ = nullptr;
   bool deleted_ = false;
   std::uint32_t holders_ = 0;
+  std::optional<std::chrono::milliseconds> consumer_timeout_;
 };
 
 // A share in a QueueHandle, on the handle's own shard only.

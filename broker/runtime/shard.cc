@@ -176,6 +176,7 @@ Removed Shard::apply_to(VirtualHost& vhost, const TopologyChange& change) {
 
 void Shard::add_queue(VirtualHost& vhost, const QueueDefinition& definition) {
   QueueHandle& handle = vhost.add_queue(definition);
+  handle.set_consumer_timeout(settings_of(definition, nullptr, nullptr).consumer_timeout);
   if (handle.home() != index_) return;
   auto queue = std::make_unique<Queue>(handle, *this);
   handle.attach(queue.get());

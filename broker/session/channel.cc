@@ -1,5 +1,6 @@
 #include "broker/session/channel.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/core.h>
@@ -182,6 +183,38 @@ Outcome Channel::require_write(std::string_view exchange) {
   writable_revision_ = revision;
   writable_exchange_ = exchange;
   return outcome;
+}
+
+std::uint64_t Channel::await_ack(UnackedDelivery delivery) {
+  delivery.deadline = shard().now() + consumer_timeout(*delivery.queue);
+  next_overdue_ = std::min(next_overdue_, delivery.deadline);
+  return unacked_.push(std::move(delivery));
+}
+
+// Looks through all of them only when one could be overdue that was there when it last did.
+std::optional<ProtocolError> Channel::overdue(Timestamp now) {
+  if (now < next_overdue_ || closing_) return std::nullopt;
+  next_overdue_ = Timestamp::max();
+  for (std::uint64_t tag = unacked_.next_unfinished(0); tag < unacked_.end();
+       tag = unacked_.next_unfinished(tag + 1)) {
+    const UnackedDelivery& delivery = *unacked_.find(tag);
+    if (delivery.in_tx) continue;
+    if (delivery.deadline <= now) {
+      return ProtocolError{
+          ReplyCode::precondition_failed,
+          fmt::format("delivery acknowledgement on channel {} timed out. Timeout value used: {} "
+                      "ms. This timeout value can be configured, see consumers doc guide to learn "
+                      "more",
+                      number_, consumer_timeout(*delivery.queue).count())};
+    }
+    next_overdue_ = std::min(next_overdue_, delivery.deadline);
+  }
+  return std::nullopt;
+}
+
+Milliseconds Channel::consumer_timeout(const QueueHandle& queue) {
+  return queue.consumer_timeout().value_or(
+      Milliseconds(connection_.sessions().config().consumer_timeout_ms));
 }
 
 void Channel::settle_one(std::uint64_t tag, UnackedDelivery& delivery, Settlement how) {

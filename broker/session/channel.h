@@ -113,6 +113,10 @@ class Channel {
     return consumers_;
   }
 
+  // Takes a delivery that has to be acknowledged; returns its tag.
+  std::uint64_t await_ack(UnackedDelivery delivery);
+  // The error of a channel whose client left a delivery unacknowledged for too long.
+  std::optional<ProtocolError> overdue(Timestamp now);
   // Settles deliveries whose tags are known; then hands out what became ready.
   void settle(std::uint64_t first_tag, std::uint64_t last_tag, Settlement how);
   void resume_consumers();
@@ -139,6 +143,7 @@ class Channel {
   void on_method(ByteView payload);
   void on_content_frame(const Frame& frame);
   void return_unacked(Join& returned);
+  Milliseconds consumer_timeout(const QueueHandle& queue);
   void settle_one(std::uint64_t tag, UnackedDelivery& delivery, Settlement how);
 
   Connection& connection_;
@@ -149,6 +154,7 @@ class Channel {
   std::string last_declared_queue_;
   Prefetch prefetch_;
   UnackedTags unacked_;
+  Timestamp next_overdue_ = Timestamp::max();  // nothing is overdue before
   std::unordered_map<std::string, std::unique_ptr<ChannelConsumer>> consumers_;
   std::optional<PublisherConfirms> confirms_;
   Ticket confirms_registered_ = 0;

@@ -23,7 +23,7 @@ void ChannelConsumer::deliver(Delivery&& delivery) {
   } else {
     const bool limited = channel_.prefetch().global != 0;
     if (limited) ++channel_.prefetch().global_used;
-    tag = channel_.unacked().push({queue_, delivery.seq, limited, false});
+    tag = channel_.await_ack({queue_, delivery.seq, limited, false, {}});
   }
   BasicDeliver method;
   method.consumer_tag = tag_;

@@ -296,7 +296,17 @@ void Connection::tick() {
     return end_stream();
   }
   if (state_ == State::running) check_heartbeat();
+  if (state_ == State::running && pauses_ == 0) check_overdue();
   if (!std::exchange(busy_, false)) output_.shrink();
+}
+
+void Connection::check_overdue() {
+  for (const auto& [number, channel] : channels_) {
+    if (const auto error = channel->overdue(shard().now())) {
+      kLog.warning("{}: {}", peer_.name, error->text);
+      return fail_channel(number, *error, MethodId{});  // the next one at the next tick
+    }
+  }
 }
 
 void Connection::check_heartbeat() {

@@ -157,6 +157,7 @@ class Connection final : public TurnEnd {
   void end_stream();
   void send_start();
   void check_heartbeat();
+  void check_overdue();
 
   Sessions& sessions_;
   Transport& transport_;

@@ -41,6 +41,8 @@ struct SessionConfig {
   std::uint32_t initial_frame_max = 8192;
   std::uint64_t max_message_bytes = 134'217'728;  // body octets of one message
   std::uint32_t handshake_timeout_ms = 10'000;    // from accept to connection.open
+  // How long a delivery may stay unacknowledged where the queue says nothing else.
+  std::int64_t consumer_timeout_ms = 1'800'000;
 
   // Offered in connection.start, in this order.
   std::vector<std::string> auth_mechanisms{"PLAIN", "AMQPLAIN", "ANONYMOUS"};

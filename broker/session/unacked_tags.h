@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "base/clock.h"
 #include "base/sequence_window.h"
 #include "broker/core/queue_handle.h"
 #include "storage/store.h"
@@ -16,6 +17,8 @@ struct UnackedDelivery {
   bool limited = false;
   // Settled in a transaction that is not committed.
   bool in_tx = false;
+  // When the client has had enough time to settle it.
+  Timestamp deadline{};
 };
 
 // The channel's outstanding deliveries by delivery tag. Tags of no-ack deliveries are used up too.

@@ -13,7 +13,9 @@ QueueConsumer& ConsumerSet::add(Consumer& port, ConsumerOptions options) {
   QueueConsumer& consumer = *consumers_.back();
   consumer.port = &port;
   consumer.options = std::move(options);
+  consumer.number = ++last_number_;
   ++count_;
+  if (sharing_ == Sharing::single_active && active_ == nullptr) active_ = &consumer;
   resume(consumer);
   return consumer;
 }
@@ -29,6 +31,7 @@ void ConsumerSet::cancel(QueueConsumer& consumer) {
   consumer.port = nullptr;
   if (consumer.options.exclusive) exclusive_ = false;  // there was no other
   --count_;
+  if (sharing_ == Sharing::single_active && active_ == &consumer) active_ = first_in_line();
   drop_if_done(consumer);
 }
 
@@ -44,11 +47,16 @@ void ConsumerSet::settled(QueueConsumer& consumer) {
 
 void ConsumerSet::resume(QueueConsumer& consumer) {
   if (consumer.waiting_turn || consumer.port == nullptr || consumer.at_prefetch()) return;
+  if (sharing_ == Sharing::single_active) return;
   rounds_[consumer.options.priority].push_back(&consumer);
   consumer.waiting_turn = true;
 }
 
 QueueConsumer* ConsumerSet::next() {
+  if (sharing_ == Sharing::single_active) {
+    const bool able = active_ != nullptr && !active_->at_prefetch() && active_->port->can_take();
+    return able ? active_ : nullptr;
+  }
   // Levels without anybody in their round are dropped: a client may come with any number of them.
   for (auto level = rounds_.begin(); level != rounds_.end(); level = rounds_.erase(level)) {
     std::deque<QueueConsumer*>& round = level->second;
@@ -63,11 +71,23 @@ QueueConsumer* ConsumerSet::next() {
 }
 
 void ConsumerSet::took(QueueConsumer& consumer) {
+  if (sharing_ == Sharing::single_active) return;
   std::deque<QueueConsumer*>& round = rounds_[consumer.options.priority];
   HARRIER_DCHECK(!round.empty() && round.front() == &consumer);
   if (round.size() == 1) return;
   round.pop_front();
   round.push_back(&consumer);
+}
+
+QueueConsumer* ConsumerSet::first_in_line() const {
+  QueueConsumer* first = nullptr;
+  for (QueueConsumer* one : all()) {
+    const bool goes_before =
+        first == nullptr || one->options.priority > first->options.priority ||
+        (one->options.priority == first->options.priority && one->number < first->number);
+    if (goes_before) first = one;
+  }
+  return first;
 }
 
 std::vector<QueueConsumer*> ConsumerSet::all() const {

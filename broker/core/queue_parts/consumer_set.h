@@ -17,6 +17,7 @@ struct QueueConsumer {
   Consumer* port = nullptr;  // null once cancelled; the record stays while deliveries are unacked
   ConsumerOptions options;
   std::uint32_t unacked = 0;
+  std::uint64_t number = 0;   // in the order of their coming
   bool waiting_turn = false;  // stands in the round of its priority level
 
   bool at_prefetch() const { return options.prefetch != 0 && unacked >= options.prefetch; }
@@ -24,8 +25,18 @@ struct QueueConsumer {
 
 // Who gets the next message: round robin among the consumers that can take one, within the highest
 // priority level that has any. A consumer that becomes able again joins the end of its level.
+//
+// Or one alone, the active consumer, until it is cancelled; then the oldest of the highest
+// priority.
 class ConsumerSet {
  public:
+  enum class Sharing : std::uint8_t {
+    round_robin,
+    single_active
+  };
+
+  explicit ConsumerSet(Sharing sharing = Sharing::round_robin) : sharing_(sharing) {}
+
   QueueConsumer& add(Consumer& port, ConsumerOptions options);
   // No further delivery goes to it.
   void cancel(QueueConsumer& consumer);
@@ -49,6 +60,11 @@ class ConsumerSet {
 
  private:
   void drop_if_done(QueueConsumer& consumer);
+  QueueConsumer* first_in_line() const;
+
+  const Sharing sharing_;
+  QueueConsumer* active_ = nullptr;  // of those that are not cancelled, with Sharing::single_active
+  std::uint64_t last_number_ = 0;
 
   std::vector<std::unique_ptr<QueueConsumer>> consumers_;
   std::map<std::int32_t, std::deque<QueueConsumer*>, std::greater<>>

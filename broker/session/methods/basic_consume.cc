@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "broker/core/arguments.h"
+#include "broker/core/queue_settings.h"
 #include "broker/core/resource_names.h"
 #include "broker/runtime/broker.h"
 #include "broker/runtime/handover.h"
@@ -91,10 +92,21 @@ Result<ConsumerOptions, ProtocolError> options_of(Channel& channel, const QueueH
   return options;
 }
 
+// RabbitMQ: a get would not be the active consumer's.
+Outcome refuse_get(const QueueDefinition& queue) {
+  if (queue_type_of(queue) != QueueType::quorum) return {};
+  if (!settings_of(queue, nullptr, nullptr).single_active_consumer) return {};
+  return fail(ProtocolError{
+      ReplyCode::resource_locked,
+      fmt::format("cannot obtain access to locked {}. basic.get operations are not supported by "
+                  "quorum queues with single active consumer",
+                  queue_text(queue.name, queue.vhost))});
+}
+
 void send_get_ok(Channel& channel, const QueueRef& queue, bool no_ack, const Got& got) {
   BasicGetOk ok;
   ok.delivery_tag = no_ack ? channel.use_up_tag()
-                           : channel.unacked().push({queue, got.delivery.seq, false, false});
+                           : channel.await_ack({queue, got.delivery.seq, false, false, {}});
   ok.message_count = static_cast<std::uint32_t>(got.ready_left);
   channel.send_delivery(ok, got.delivery);
 }
@@ -197,6 +209,7 @@ Outcome on(Channel& channel, const BasicGet& method) {
   const auto queue = readable_queue(channel, *name);
   if (!queue) return fail(queue.error());
   HARRIER_DCHECK(*queue != nullptr);
+  if (auto possible = refuse_get((*queue)->definition()); !possible) return possible;
   channel.pause();
   ask_home_later<GetResult>(
       channel.shard(), **queue,

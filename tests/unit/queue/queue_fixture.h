@@ -161,7 +161,9 @@ struct QueueBench {
 
   explicit QueueBench(QueueDefinition definition = transient_queue(),
                       std::uint64_t memory_budget = kPlenty)
-      : handle(std::move(definition)), host(memory_budget) {}
+      : kept(new QueueHandle(std::move(definition))), host(memory_budget) {
+    handle.attach(&queue);
+  }
 
   ~QueueBench() { queue.check_invariants(); }
 
@@ -260,7 +262,8 @@ struct QueueBench {
     return bodies;
   }
 
-  QueueHandle handle;
+  QueueRef kept;
+  QueueHandle& handle = *kept;
   FakeHost host;
   StoreBatch& batch = host.batch();
   Queue queue{handle, host};
