@@ -55,11 +55,6 @@ Level& Queue::level_at(std::uint8_t priority) {
   return *level;
 }
 
-Level* Queue::find_level(std::uint8_t number) {
-  if (number == 0) return &base_;
-  return number <= upper_.size() ? upper_[number - 1U].get() : nullptr;
-}
-
 Level* Queue::find_level(LaneId lane) {
   Level* found = nullptr;
   each_level([&](Level& level) {
@@ -106,7 +101,7 @@ Enqueued Queue::enqueue(MessageRef message, Timestamp now, Admission admission) 
   }
   const bool durable = is_durable() && message->persistent();
   const Timestamp expires_at = deadline_of(*message, now);
-  Level& level = level_at(message->priority());
+  Level& level = level_of(*message);
   const bool in_memory = level.has_room([this] { return has_free_consumer(); });
   if (in_memory) {
     level.push(std::move(message), durable, now, expires_at);
@@ -126,6 +121,7 @@ Enqueued Queue::enqueue(MessageRef message, Timestamp now, Admission admission) 
 }
 
 Timestamp Queue::deadline_of(const Message& message, Timestamp now) const {
+  if (message.ttl_ms() < 0 && !settings_.message_ttl) return kNoTime;
   std::optional<Milliseconds> ttl = settings_.message_ttl;
   if (message.ttl_ms() >= 0) {
     const Milliseconds own(message.ttl_ms());
@@ -194,8 +190,7 @@ void Queue::release(std::size_t count, std::uint64_t bytes) {
   reserved_bytes_ -= std::min(reserved_bytes_, bytes);
 }
 
-void Queue::drop_heads() {
-  if (!is_limited() || settings_.overflow != Overflow::drop_head) return;
+void Queue::drop_surplus() {
   for (;;) {
     const bool too_many = settings_.max_length && ready_count() > *settings_.max_length;
     const bool too_large =
@@ -292,7 +287,7 @@ void Queue::settle(Sequence id, Settlement how) {
   } else if (how == Settlement::discard) {
     die(level, seq, DeathReason::rejected);
   } else {
-    level.finish(seq);
+    level.finish(seq, *entry);
   }
 }
 

@@ -183,10 +183,19 @@ class Queue {
     return base_;
   }
 
+  Level& level_of(const Message& message) {
+    return upper_.empty() ? base_ : level_at(message.priority());
+  }
+
   // The level of that priority, made when it is first used; the highest for what is above it.
   Level& level_at(std::uint8_t priority);
+
   // Null if it was never used.
-  Level* find_level(std::uint8_t number);
+  Level* find_level(std::uint8_t number) {
+    if (number == 0) return &base_;
+    return number <= upper_.size() ? upper_[number - 1U].get() : nullptr;
+  }
+
   Level* find_level(LaneId lane);
   Level& recovered_level(LaneId lane);
 
@@ -201,7 +210,10 @@ class Queue {
   // Reads the next page if somebody wants it and little is left in memory.
   void read_ahead() {
     if (closed_) return;
-    if (upper_.empty()) return base_.read_ahead(is_wanted());
+    if (upper_.empty()) {
+      if (base_.has_unread()) base_.read_ahead(is_wanted());
+      return;
+    }
     Level& next = next_level();
     each_level([&](Level& level) { level.read_ahead(&level == &next && is_wanted()); });
   }
@@ -230,8 +242,13 @@ class Queue {
 
   bool has_room_for(std::size_t count, std::uint64_t bytes) const;
   bool refuses(const MessageRef& message);
+
   // With drop-head: the oldest ready messages go while there are too many.
-  void drop_heads();
+  void drop_heads() {
+    if (is_limited() && settings_.overflow == Overflow::drop_head) drop_surplus();
+  }
+
+  void drop_surplus();
   // When the queue goes for want of use.
   Timestamp unused_at() const;
   void wake_by(Timestamp at);

@@ -71,7 +71,7 @@ QueueConsumer* ConsumerSet::next() {
 }
 
 void ConsumerSet::took(QueueConsumer& consumer) {
-  if (sharing_ == Sharing::single_active) return;
+  if (count_ == 1 || sharing_ == Sharing::single_active) return;
   std::deque<QueueConsumer*>& round = rounds_[consumer.options.priority];
   HARRIER_DCHECK(!round.empty() && round.front() == &consumer);
   if (round.size() == 1) return;

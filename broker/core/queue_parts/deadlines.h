@@ -28,6 +28,9 @@ class Deadlines {
     std::push_heap(early_.begin(), early_.end(), Later{});
   }
 
+  // As add() of one that never expires: what comes later is due before it.
+  void add_endless() { latest_ = kNever; }
+
   // There is no message any more.
   void reset() {
     latest_ = Timestamp::min();

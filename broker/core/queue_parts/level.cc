@@ -57,17 +57,21 @@ void Level::push(MessageRef message, bool stored, Timestamp now, Timestamp expir
 
 void Level::push_ready(MessageRef message, bool stored, bool redelivered, Timestamp expires_at) {
   hold(*message);
-  note_deadline(entries_.end(), expires_at);
+  if (expires_at == kNoTime) {
+    deadlines_.add_endless();
+  } else {
+    note_deadline(entries_.end(), expires_at);
+  }
   ++ready_in_memory_;
   ready_bytes_in_memory_ += message->body().size();
-  QueueEntry entry;
-  entry.expires_at = expires_at;
-  entry.body_bytes = static_cast<std::uint32_t>(message->body().size());
-  entry.persistent = message->persistent();
-  entry.redelivered = redelivered;
-  entry.stored = stored;
-  entry.message = std::move(message);
-  entries_.push(std::move(entry));
+  const auto body_bytes = static_cast<std::uint32_t>(message->body().size());
+  const bool persistent = message->persistent();
+  entries_.push({.message = std::move(message),
+                 .expires_at = expires_at,
+                 .body_bytes = body_bytes,
+                 .persistent = persistent,
+                 .redelivered = redelivered,
+                 .stored = stored});
 }
 
 void Level::note_deadline(Sequence seq, Timestamp expires_at) {
@@ -163,7 +167,7 @@ Delivery Level::hand_out(Sequence seq, QueueConsumer* to, bool no_ack) {
   if (no_ack) {
     let_go(*entry.message);
     Delivery delivery{seq, std::move(entry.message), entry.redelivered, entry.delivery_count};
-    finish(seq);
+    finish(seq, entry);
     return delivery;
   }
   entry.unacked = true;
@@ -221,15 +225,13 @@ std::vector<DeadLetter> Level::take_risen() {
   return std::exchange(risen_, {});
 }
 
-void Level::finish(Sequence seq) {
-  const QueueEntry* entry = entries_.find(seq);
-  if (entry == nullptr) return;
-  if (entry->stored) {
-    share_.batch.settle(*lane_, seq, entry->persistent ? Tally{1, entry->body_bytes} : Tally{});
+void Level::finish(Sequence seq, const QueueEntry& entry) {
+  if (entry.stored) {
+    share_.batch.settle(*lane_, seq, entry.persistent ? Tally{1, entry.body_bytes} : Tally{});
+    if (has_count_record(entry)) forget_count(seq);
   }
-  if (has_count_record(*entry)) forget_count(seq);
-  if (entry->message) let_go(*entry->message);
-  if (entry->dead) --dead_count_;
+  if (entry.message) let_go(*entry.message);
+  if (entry.dead) --dead_count_;
   entries_.finish(seq);
   if (!returned_.empty()) drop_stale_returned();
 }

@@ -156,10 +156,20 @@ class Level {
   MessageRef lay_out(Sequence seq, DeathReason reason);
   // Those whose message came back with the last page.
   std::vector<DeadLetter> take_risen();
+
   // A taken, unacknowledged or dead entry is gone for good; nothing if there is none.
-  void finish(Sequence seq);
+  void finish(Sequence seq) {
+    if (const QueueEntry* entry = entries_.find(seq)) finish(seq, *entry);
+  }
+
+  void finish(Sequence seq, const QueueEntry& entry);
   // Drops every ready entry and returns how many.
   std::size_t purge();
+
+  // Something of it may be in the store alone.
+  bool has_unread() const {
+    return !returned_.empty() || !backlog_.empty() || !unread_dead_.empty();
+  }
 
   // Reads the next page where it is needed: the messages of what is dead; if `wanted`, those of
   // what returned, or more of the backlog when little is left in memory.
