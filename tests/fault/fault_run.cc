@@ -173,6 +173,10 @@ void FaultRun::stop() {
   store_->stop();
 }
 
+std::string FaultRun::copy_to(const std::string& directory) {
+  return copy_store(*store_, directory);
+}
+
 void FaultRun::end() {
   if (kind_ == Disk::simulated) disk_->freeze();
   store_.reset();

@@ -66,6 +66,9 @@ class FaultRun {
 
   void stop();
 
+  // A backup. The error's text, empty if it went well.
+  std::string copy_to(const std::string& directory);
+
   // The power fails, if it has not, and comes back. Returns what was lost.
   std::string cut_power();
   // The process dies, the system still has all that was written.
