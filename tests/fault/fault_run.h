@@ -38,6 +38,7 @@ class FaultRun {
   std::uint64_t below(std::uint64_t n) { return random_() % n; }
 
   CutStyle style;
+  bool accepts_data_loss = false;
 
   // Opens the store and judges what it holds, unless the power failed meanwhile. The error is that
   // of the store.
