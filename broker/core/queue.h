@@ -5,16 +5,14 @@
 #include <deque>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "base/result.h"
-#include "base/sequence_window.h"
 #include "base/task.h"
 #include "broker/core/consumer.h"
 #include "broker/core/queue_handle.h"
 #include "broker/core/queue_host.h"
-#include "broker/core/queue_parts/backlog.h"
 #include "broker/core/queue_parts/consumer_set.h"
+#include "broker/core/queue_parts/level.h"
 #include "protocol/reply_code.h"
 #include "storage/store.h"
 
@@ -39,10 +37,7 @@ using GetResult = Result<std::optional<Got>, ProtocolError>;
 // A queue hands ready messages to consumers in order and remembers what is unacknowledged.
 // Lives on its home shard; every call belongs to a turn of that shard. What must survive a restart
 // is recorded in the turn's batch. AMQP 0-9-1 section 3.1.4.
-//
-// The head is in memory. What comes when the memory is used up goes to the store alone (backlog)
-// and is read back page by page, while somebody consumes. Then a message that is handed out leaves
-// memory too, if the store has it, and is read back if it returns.
+// The messages are in its level (queue_parts/level.h); pages are read back while somebody consumes.
 class Queue {
  public:
   // `host` and `handle` outlive the queue.
@@ -59,7 +54,7 @@ class Queue {
   void recover(const RecoveredLane& lane);
 
   // The lane that has to be dropped with this queue, if it has any.
-  std::optional<LaneId> lane() const { return lane_; }
+  std::optional<LaneId> lane() const { return base_.lane(); }
 
   // Appends and hands out what it can.
   Enqueued enqueue(MessageRef message, Timestamp now);
@@ -101,15 +96,15 @@ class Queue {
 
   bool closed() const { return closed_; }
 
-  std::size_t ready_count() const { return ready_in_memory_ + backlog_.count(); }
+  std::size_t ready_count() const { return base_.ready_count(); }
 
-  std::size_t unacked_count() const { return entries_.unfinished() - ready_in_memory_; }
+  std::size_t unacked_count() const { return base_.unacked_count(); }
 
   // Octets of the bodies of ready messages.
-  std::uint64_t ready_bytes() const { return ready_bytes_in_memory_ + backlog_.bytes(); }
+  std::uint64_t ready_bytes() const { return base_.ready_bytes(); }
 
   // Octets of memory its messages take.
-  std::uint64_t held_bytes() const { return held_bytes_; }
+  std::uint64_t held_bytes() const { return share_.held_bytes; }
 
   std::size_t consumer_count() const { return consumers_.count(); }
 
@@ -122,51 +117,25 @@ class Queue {
   void check_invariants() const;
 
  private:
-  struct Entry {
-    MessageRef message;  // null when paged out: an unacked entry or one that returned
-    QueueConsumer* consumer = nullptr;  // null while ready, and for a basic.get
-    std::uint64_t body_bytes = 0;
-    bool persistent = false;
-    bool unacked = false;
-    bool redelivered = false;
-    bool stored = false;  // has been put
-  };
-
   struct Getter {
     bool no_ack;
     GetReply reply;
   };
 
-  enum class Reading : std::uint8_t {
-    nothing,
-    backlog,   // the begin of the backlog
-    returned,  // bodies of entries that were requeued
-    void_page  // what was asked for is gone: the answer will be ignored
-  };
+  // The level whose head goes next; the lowest when all are empty.
+  Level& next_level() { return base_; }
 
-  bool has_room();
-  void push_ready(MessageRef message, bool stored, bool redelivered);
-  void page_out(MessageRef message, Timestamp now);
-  // The oldest ready entry is in memory.
-  bool head_is_loaded();
   // Reads the next page if somebody wants it and little is left in memory.
-  void read_ahead();
-  void request(Reading what, Sequence from, Sequence end);
-  void take_page(LanePage&& page);
-  void restore_returned(LanePage&& page);
-  void finish_backlog();
-  void found_damage(const std::string& detail);
+  void read_ahead() {
+    if (!closed_ && is_wanted()) next_level().read_ahead();
+  }
+
+  void found_damage(const Level& level, const std::string& detail);
+  void report_missing(Level& level);
   void serve_getters();
   void fail_getters(const ProtocolError& error);
-  // Oldest ready entry; only while head_is_loaded().
-  Sequence take_ready();
-  void deliver(QueueConsumer& to);
-  // Marks the entry handed out; settles it at once when it needs no ack.
-  Delivery hand_out(Sequence seq, QueueConsumer* to, bool no_ack);
-  void finish(Sequence seq, const Entry& entry);
-  void hold(const Message& message);
-  void let_go(const Message& message);
-  std::size_t page_bytes() const;
+  ProtocolError damage() const;
+  void deliver(Level& level, QueueConsumer& to);
 
   bool is_durable() const { return definition().durable; }
 
@@ -174,25 +143,9 @@ class Queue {
 
   QueueHandle& handle_;
   QueueHost& host_;
-  StoreBatch& batch_;
-  MessageMemory& memory_;
-  std::optional<LaneId> lane_;
-  // What is unacknowledged or ready in memory. Where there is a backlog it begins at the end of
-  // this.
-  SequenceWindow<Entry> entries_;
-  // Every entry from here on is ready and was not handed out since the start.
-  Sequence fresh_ = 1;
-  // Entries below fresh_ that are ready again, a min-heap: they go first, oldest first, which is
-  // their original position.
-  std::vector<Sequence> returned_;
-  std::size_t ready_in_memory_ = 0;  // of entries_, with or without their body
-  std::uint64_t ready_bytes_in_memory_ = 0;
-  std::uint64_t held_bytes_ = 0;
-  Backlog backlog_;
-  Reading reading_ = Reading::nothing;
-  Sequence reading_from_ = 0;
-  std::optional<ProtocolError> damage_;  // the head cannot be read
-  std::deque<Getter> getters_;           // wait for the head; the channel asks once at a time
+  LevelShare share_;
+  Level base_;
+  std::deque<Getter> getters_;  // wait for the head; the channel asks once at a time
   ConsumerSet consumers_;
   bool closed_ = false;
 };
