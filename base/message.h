@@ -55,8 +55,9 @@ class Message {
 
   std::int64_t ttl_ms() const { return ttl_ms_; }
 
-  // The store may have the body already, as this one; {} if it does not. Set by the only holder,
-  // before any queue gets the message.
+  // The store may have the body already, as this one; {} if it does not. The one thing that is set
+  // after the body is complete: by the shard that published it, when no queue and no batch has the
+  // message any more or yet but those of the staged parts, which do not look at it.
   BodyNumber stored_body() const { return stored_body_; }
 
   void set_stored_body(BodyNumber body) { stored_body_ = body; }

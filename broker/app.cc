@@ -14,6 +14,7 @@
 #include "broker/admin/admin_commands.h"
 #include "broker/auth/internal_store.h"
 #include "broker/runtime/system_resources.h"
+#include "storage/database.h"
 #include "storage/disk_space.h"
 #include "storage/rocks_store.h"
 
@@ -104,8 +105,15 @@ void App::watch_resources() {
   const std::uint64_t available = memory_available_to_us();
   const std::string& data_dir = config_.store.data_dir;
   const auto space = disk_space(data_dir);
+  if (!space) {
+    kLog.warning("{}; free disk space is not watched until it can be told", space.error().detail);
+  }
   const ResourceLimits limits =
-      resolve(config_.runtime.resources, available, space ? space->total_bytes : 0);
+      resolve(config_.runtime.resources,
+              {.memory_bytes = available,
+               .disk_bytes = space ? space->total_bytes : 0,
+               .unwritten_bytes = config_.store.write_buffer_bytes * (kSealedMemtablesMax + 2) +
+                                  Shard::kUndurableMaxBytes * broker_->shard_count()});
   const std::uint64_t queues = config_.runtime.queue_memory_bytes / broker_->shard_count();
   kLog.info("publishers are blocked above {} MB of memory (of {} MB) and below {} MB of free disk",
             limits.memory_bytes / kMB, available / kMB, limits.disk_free_bytes / kMB);

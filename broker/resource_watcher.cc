@@ -3,12 +3,14 @@
 #include <chrono>
 #include <utility>
 
+#include "base/log.h"
 #include "broker/runtime/system_resources.h"
 #include "storage/disk_space.h"
 
 namespace harrier {
 namespace {
 
+constexpr Logger kLog("alarm");
 constexpr std::chrono::milliseconds kPause{250};
 constexpr std::chrono::seconds kGiveBackPause{2};
 
@@ -53,10 +55,21 @@ ResourceUse ResourceWatcher::measure() {
     give_back_freed_memory();
     use.memory_bytes = memory_used_by_us();
   }
-  const auto space = disk_space(data_dir_);
-  use.disk_free_bytes = space ? space->free_bytes : UINT64_MAX;
+  use.disk_free_bytes = free_disk();
   use.store_is_full = store_is_full_();
   return use;
+}
+
+// Where it cannot be told: what it was before.
+std::uint64_t ResourceWatcher::free_disk() {
+  const auto space = disk_space(data_dir_);
+  if (space) {
+    disk_free_bytes_ = space->free_bytes;
+  } else if (disk_is_told_) {
+    kLog.warning("{}; the disk alarm stays as it is", space.error().detail);
+  }
+  disk_is_told_ = space.has_value();
+  return disk_free_bytes_;
 }
 
 }  // namespace harrier

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <semaphore>
 #include <string>
@@ -29,11 +30,14 @@ class ResourceWatcher {
   void run();
   void look();
   ResourceUse measure();
+  std::uint64_t free_disk();
 
   ResourceMonitor monitor_;
   const std::string data_dir_;
   const std::function<bool()> store_is_full_;
   const OnChange on_change_;
+  std::uint64_t disk_free_bytes_ = UINT64_MAX;
+  bool disk_is_told_ = true;
   std::binary_semaphore ending_{0};
   std::chrono::steady_clock::time_point given_back_at_{};
   std::thread thread_;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <unordered_set>
 #include <utility>
 
 #include "base/assert.h"
@@ -122,13 +121,6 @@ void CommitLoop::run() {
     if (wake == Wake::abandon) return;
     if (wake == Wake::batches) {
       read_pages();
-      while (const std::size_t count = choose_commit()) {
-        done = commit(count);
-        if (!done) break;
-        held_since_ = Clock::time_point::max();  // what is left came later
-      }
-      if (done) watch_groups();
-      if (done) read_pages_of_other_lanes();
     } else if (wake == Wake::sync_due) {
       done = sync();
       if (!done) done = heal(done.error());
@@ -139,9 +131,9 @@ void CommitLoop::run() {
     } else if (wake == Wake::copy) {
       done = copy();
       if (!done) done = heal(done.error());
-    } else {
-      done = finish();
     }
+    if (done) done = commit_waiting();
+    if (done && wake == Wake::drain) done = finish();
     if (!done && is_abandoned()) return;
     if (!done) give_up(done.error());
     if (!done || wake == Wake::drain) return;
@@ -231,6 +223,16 @@ void CommitLoop::hold_groups(bool hold) {
   }
 }
 
+Result<void, StoreError> CommitLoop::commit_waiting() {
+  while (const std::size_t count = choose_commit()) {
+    if (auto done = commit(count); !done) return done;
+    held_since_ = Clock::time_point::max();  // what is left came later
+  }
+  watch_groups();
+  read_pages_ahead();
+  return {};
+}
+
 Result<void, StoreError> CommitLoop::commit(std::size_t count) {
   take(count);
   auto done = write(std::span(unsynced_).last(count));
@@ -241,8 +243,10 @@ Result<void, StoreError> CommitLoop::write(std::span<StoreBatch> taken) {
   const bool sync_wanted =
       std::any_of(taken.begin(), taken.end(), [](const StoreBatch& b) { return b.sync_wanted(); });
   active_at_ = Clock::now();
+  unwritten_ = taken.size();
   const auto written = target_.write(taken);
   if (!written) return fail(written.error());
+  unwritten_ = 0;
   read_pages();  // they need no sync
   if (unsynced_bytes_ == 0) unsynced_since_ = active_at_;
   unsynced_bytes_ = *written;
@@ -283,8 +287,8 @@ Result<void, StoreError> CommitLoop::copy() {
   return outcome;
 }
 
-// Waits for space and goes on as if nothing had happened. Returns every other error as it is, and
-// that the disk is full when the loop is to end meanwhile.
+// Waits for space and goes on as if nothing had happened; pages are read meanwhile, so consumers go
+// on. Returns every other error as it is, and that the disk is full when the loop is to end.
 Result<void, StoreError> CommitLoop::heal(StoreError error) {
   if (error.kind != StoreError::Kind::no_space) return fail(std::move(error));
   kLog.error("the disk is full, nothing is confirmed until there is space: {}", error.detail);
@@ -307,11 +311,13 @@ Result<void, StoreError> CommitLoop::heal(StoreError error) {
 
 // One commit for all: part of it may be there already, and must not be undone by half.
 Result<void, StoreError> CommitLoop::write_again() {
+  unwritten_ = unsynced_.size();
   if (!unsynced_.empty()) {
     const auto written = target_.write(unsynced_);
     if (!written) return fail(written.error());
   }
   if (auto synced = target_.sync(); !synced) return synced;
+  unwritten_ = 0;
   unsynced_bytes_ = 0;
   announce();
   read_pages();
@@ -320,9 +326,19 @@ Result<void, StoreError> CommitLoop::write_again() {
 
 // Until the next attempt, or the end of the loop.
 CommitLoop::Ending CommitLoop::await_space() {
-  std::unique_lock lock(mutex_);
-  arrived_.wait_for(lock, limits_.heal_pause, [this] { return ending_ != Ending::none; });
-  return ending_;
+  const Clock::time_point deadline = Clock::now() + limits_.heal_pause;
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      waiting_ = inbox_reads_.empty();
+      arrived_.wait_until(lock, deadline,
+                          [this] { return ending_ != Ending::none || !inbox_reads_.empty(); });
+      waiting_ = false;
+      if (ending_ != Ending::none || Clock::now() >= deadline) return ending_;
+      take_inbox();
+    }
+    read_pages_ahead();
+  }
 }
 
 void CommitLoop::tell_space(bool is_full) {
@@ -338,16 +354,15 @@ bool CommitLoop::is_abandoned() {
 
 Result<void, StoreError> CommitLoop::finish() {
   target_.end_reads();
-  if (!batches_.empty()) {
-    kLog.warning("{} groups were never completed: their parts are written alone",
-                 missing_parts_.size());
-    closed_ = batches_.size();
-    if (auto written = commit(batches_.size()); !written) return written;
-  }
   if (unsynced_bytes_ > 0) {
     if (auto synced = sync(); !synced) {
       if (auto healed = heal(synced.error()); !healed) return healed;
     }
+  }
+  if (!batches_.empty()) {  // written alone they would be torn for good
+    kLog.warning("{} groups were never completed: {} batches are given up, as after a crash",
+                 missing_parts_.size(), batches_.size());
+    return {};
   }
   auto closed = target_.close();
   if (closed) return closed;
@@ -372,19 +387,34 @@ void CommitLoop::read_pages() {
   }
 }
 
-// Groups hold batches back: pages of lanes that none of those touches need not wait for them.
-void CommitLoop::read_pages_of_other_lanes() {
+// Groups or a full disk hold batches back: pages need not wait for them but where they show what
+// those put.
+void CommitLoop::read_pages_ahead() {
   if (reads_.empty()) return;
-  std::unordered_set<LaneId> touched;
-  for (const StoreBatch& batch : batches_) {
-    for (const StoreBatch::Operation& operation : batch.operations())
-      touched.insert(operation.lane);
-  }
+  const std::unordered_map<LaneId, Sequence> missing = first_missing_puts();
   std::erase_if(reads_, [&](PendingRead& read) {
-    if (touched.contains(read.request.lane)) return false;
+    const auto put = missing.find(read.request.lane);
+    if (put != missing.end()) {
+      if (put->second <= read.request.from) return false;
+      read.request.end = std::min(read.request.end, put->second);
+    }
     target_.read(read.request, std::move(read.done));
     return true;
   });
+}
+
+// Of the batches that are not written, by lane. Sequences ascend in each.
+std::unordered_map<LaneId, Sequence> CommitLoop::first_missing_puts() const {
+  std::unordered_map<LaneId, Sequence> missing;
+  const auto add = [&missing](const StoreBatch& batch) {
+    for (const StoreBatch::Operation& operation : batch.operations()) {
+      if (operation.kind != StoreBatch::Operation::Kind::put) continue;
+      missing.try_emplace(operation.lane, operation.seq);
+    }
+  };
+  std::for_each(unsynced_.end() - static_cast<std::ptrdiff_t>(unwritten_), unsynced_.end(), add);
+  std::for_each(batches_.begin(), batches_.end(), add);
+  return missing;
 }
 
 // From here on nothing is written and nothing confirmed. Submitters may go on submitting.

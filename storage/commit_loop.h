@@ -17,8 +17,8 @@
 namespace harrier {
 
 // Where the commit loop puts batches: the RocksDB writer, a fake in tests. Used by one thread at a
-// time. After an error nothing is called any more but end_reads(), the destructor, and heal() if it
-// was no_space.
+// time. After an error nothing is called any more but end_reads(), the destructor, and, if it was
+// no_space, heal() and read().
 class CommitTarget {
  public:
   virtual ~CommitTarget() = default;
@@ -142,6 +142,7 @@ class CommitLoop {
   std::size_t choose_commit() const;
   void watch_groups();
   void hold_groups(bool hold);
+  Result<void, StoreError> commit_waiting();
   Result<void, StoreError> commit(std::size_t count);
   Result<void, StoreError> write(std::span<StoreBatch> taken);
   Result<void, StoreError> sync();
@@ -154,7 +155,8 @@ class CommitLoop {
   Result<void, StoreError> finish();
   void announce();
   void read_pages();
-  void read_pages_of_other_lanes();
+  void read_pages_ahead();
+  std::unordered_map<LaneId, Sequence> first_missing_puts() const;
   void give_up(const StoreError& error);
   void take(std::size_t count);
   void recycle();
@@ -180,6 +182,7 @@ class CommitLoop {
   std::vector<StoreBatch> batches_;  // taken from the inbox, not yet written
   std::vector<Origin> origins_;
   std::vector<StoreBatch> unsynced_;  // those of commits that are written, or being written
+  std::size_t unwritten_ = 0;         // of unsynced_, at its end, when a write failed
   std::uint64_t written_ = 0;         // batches, ever
   std::deque<PendingRead> reads_;     // wait for batches that are not yet written
   std::size_t closed_ = 0;            // batches in the longest prefix with complete groups

@@ -1,7 +1,6 @@
 #include "storage/commit_writer.h"
 
 #include <algorithm>
-#include <thread>
 #include <unordered_set>
 #include <utility>
 
@@ -46,23 +45,20 @@ CommitWriter::CommitWriter(Database& database, FloorFilter& filter, RecoveredSto
                            WriterLimits limits)
     : columns_(database.columns()),
       watch_(database.watch()),
+      memtables_(columns_, watch_),
       filter_(filter),
       limits_(limits),
       lanes_(std::move(recovered.lanes)),
       epoch_(recovered.epoch),
       checkpoint_(recovered.checkpoint),
       run_(recovered.run),
+      work_(lanes_),
       batch_(std::make_unique<rocksdb::WriteBatch>()),
       block_(recovered.run),
+      epoch_bytes_(memtables_.replayed_bytes()),  // they fill the memtables too
       epoch_began_(now()),
       reader_(columns_, recovered.first_run),
       garbage_(columns_, limits.garbage) {
-  // The log that was just replayed fills the memtables too.
-  for (rocksdb::ColumnFamilyHandle* column : {columns_.msg, columns_.sh, columns_.ack}) {
-    std::uint64_t replayed = 0;
-    columns_.db->GetIntProperty(column, rocksdb::DB::Properties::kCurSizeActiveMemTable, &replayed);
-    epoch_bytes_ += replayed;
-  }
   begin_checkpoint();
 }
 
@@ -89,24 +85,24 @@ Result<void, StoreError> CommitWriter::keep_lanes(std::span<const LaneId> live) 
 void CommitWriter::expect_repeats(const std::unordered_map<LaneId, Epoch>& dropped) {
   for (const auto& [lane, epoch] : dropped)
     lanes_.drop(lane, epoch);
-  repeats_ = true;
+  work_.expect_repeats();
 }
 
 Result<std::uint64_t, StoreError> CommitWriter::write(std::span<StoreBatch> batches) {
   if (auto room = make_room(batches); !room) return fail(room.error());
   ++commit_;
-  works_used_ = 0;
-  last_work_ = nullptr;
   must_write_ = false;
+  work_.begin_commit();
   bodies_.start_commit();
   for (const StoreBatch& batch : batches)
     record(batch);
   count_bodies();
-  for (std::size_t i = 0; i < works_used_; ++i)
-    pack(works_[i]);
-  repeats_ = false;
+  for (CommitWork::Lane& lane : work_.lanes())
+    pack(lane);
+  work_.end_commit();
   staged_.end_commit();
-  if (!must_write_ && acks_.bytes() < kWaitingAcksMax) return unsynced_bytes_;
+  if (!must_write_ && !work_.must_write() && acks_.bytes() < kWaitingAcksMax)
+    return unsynced_bytes_;
   put_acks();
   snapshot_lanes(snapshots_per_commit_);
   if (auto written = write_batch(); !written) return fail(written.error());
@@ -138,16 +134,13 @@ void CommitWriter::record(const StoreBatch& batch, const StoreBatch::Operation& 
       break;
     case Kind::settle:
     case Kind::settle_range:
-      record_settle(operation);
+      work_.settle(operation);
       break;
     case Kind::drop_lane:
-      drop(operation.lane);
+      work_.drop(operation.lane);
       break;
     case Kind::delivered_below:
-      if (LaneWork* work = work_on(operation.lane)) {
-        work->delivered = std::max(work->delivered.value_or(0), operation.seq);
-        must_write_ = true;
-      }
+      work_.delivered_below(operation.lane, operation.seq);
       break;
     case Kind::put_record: {
       const StoreBatch::Record& record = batch.records()[operation.record];
@@ -177,99 +170,25 @@ void CommitWriter::stage(const StoreBatch& batch, const StoreBatch::Operation& o
 }
 
 void CommitWriter::record_put(const StoreBatch& batch, const StoreBatch::Operation& operation) {
-  LaneWork* work = work_on(operation.lane);
-  if (work == nullptr) return;
-  if (repeats_ && operation.seq < work->next_put) return;
-  HARRIER_CHECK(operation.seq >= work->next_put);
-  // The skipped sequences will never be put; were they left open, the floor would stop there.
-  if (operation.seq > work->next_put) work->settled.push_back({work->next_put, operation.seq});
-  work->next_put = operation.seq + 1;
-  if (work->lane->settled.contains(operation.seq)) return;
-  work->puts.push_back({operation.seq, &operation});
-  work->tally += tally_of(*operation.message);
+  if (!work_.put(operation)) return;
   staged_.release(operation.message->stored_body());
   if (staged_.place_of(*operation.message)) return;
   bodies_.note(*operation.message,
                batch.groups().empty() ? BodyWriter::Origin::alone : BodyWriter::Origin::from_group);
 }
 
-void CommitWriter::record_settle(const StoreBatch::Operation& operation) {
-  LaneWork* work = work_on(operation.lane);
-  if (work == nullptr) return;
-  const SequenceRange range{operation.seq, operation.end};
-  if (repeats_ && work->lane->settled.covers(range)) return;
-  take_off(*work, operation.tally);
-  auto put = std::lower_bound(work->puts.begin(), work->puts.end(), range.begin,
-                              [](const Put& entry, Sequence seq) { return entry.seq < seq; });
-  std::uint64_t vanished = 0;
-  for (; put != work->puts.end() && put->seq < range.end; ++put, ++vanished) {
-    put->operation = nullptr;
-  }
-  // Something stored may be settled unless the range is one entry of this very commit.
-  if (vanished == 0 || range.end - range.begin != vanished) must_write_ = true;
-  if (!work->settled.empty() && work->settled.back().end == range.begin) {
-    work->settled.back().end = range.end;
-  } else {
-    work->settled.push_back(range);
-  }
-}
-
-// Entries of this very commit were counted when they were put. More can go than there is only if a
-// caller is wrong: then the count stops at zero, for the messages themselves are unharmed.
-void CommitWriter::take_off(LaneWork& work, const Tally& were) {
-  Tally& left = work.tally;
-  const bool wrong = were.entries > left.entries || were.bytes > left.bytes;
-  left -= {std::min(left.entries, were.entries), std::min(left.bytes, were.bytes)};
-  if (!wrong || std::exchange(miscounted_, true)) return;
-  kLog.error("lane {} lost more messages than it had: its counters are wrong until it is empty",
-             work.lane->id.value);
-}
-
-void CommitWriter::drop(LaneId lane) {
-  must_write_ = true;
-  LaneWork* work = work_on(lane);
-  if (work == nullptr) return;
-  work->dropped = true;
-  work->puts.clear();
-  work->settled.clear();
-  work->delivered.reset();
-}
-
-// The work on `lane` in this commit; null if the lane is dropped.
-CommitWriter::LaneWork* CommitWriter::work_on(LaneId id) {
-  if (last_work_ == nullptr || last_work_->lane->id != id) {
-    LaneState* lane = lanes_.obtain(id);
-    if (lane == nullptr) return nullptr;
-    if (lane->commit != commit_) {
-      if (works_used_ == works_.size()) works_.emplace_back();
-      lane->commit = commit_;
-      lane->work = works_used_++;
-      LaneWork& work = works_[lane->work];
-      work.lane = lane;
-      work.dropped = false;
-      work.next_put = lane->next_put;
-      work.tally = lane->tally;
-      work.puts.clear();
-      work.settled.clear();
-      work.delivered.reset();
-    }
-    last_work_ = &works_[lane->work];
-  }
-  return last_work_->dropped ? nullptr : last_work_;
-}
-
 // Only lanes in which a message survives the commit share its body.
 void CommitWriter::count_bodies() {
   if (!bodies_.has_candidates()) return;
-  for (std::size_t i = 0; i < works_used_; ++i) {
-    for (const Put& put : works_[i].puts) {
+  for (const CommitWork::Lane& lane : work_.lanes()) {
+    for (const CommitWork::Put& put : lane.puts) {
       if (put.operation != nullptr) bodies_.count(*put.operation->message);
     }
   }
 }
 
-void CommitWriter::pack(LaneWork& work) {
-  LaneState& lane = *work.lane;
+void CommitWriter::pack(CommitWork::Lane& work) {
+  LaneState& lane = *work.state;
   if (work.dropped) {
     acks_.dropped(lane.id);
     batch_->Delete(columns_.qs, slice(encode(lane.id).view()));
@@ -289,19 +208,19 @@ void CommitWriter::pack(LaneWork& work) {
   lanes_.settle(lane, work.settled);
 }
 
-void CommitWriter::pack_blocks(LaneWork& work) {
-  for (const Put& put : work.puts) {
+void CommitWriter::pack_blocks(const CommitWork::Lane& work) {
+  for (const CommitWork::Put& put : work.puts) {
     if (put.operation == nullptr) continue;
     const StoreBatch::Operation& operation = *put.operation;
     const Message& message = *operation.message;
-    const BodyPlace body = place_body(*work.lane, put);
-    if (!block_.has_room_for(message, body)) put_block(*work.lane);
+    const BodyPlace body = place_body(*work.state, put);
+    if (!block_.has_room_for(message, body)) put_block(*work.state);
     block_.add(put.seq, message, operation.enqueued_at, operation.expires_at, body);
   }
-  if (!block_.empty()) put_block(*work.lane);
+  if (!block_.empty()) put_block(*work.state);
 }
 
-BodyPlace CommitWriter::place_body(LaneState& lane, const Put& put) {
+BodyPlace CommitWriter::place_body(LaneState& lane, const CommitWork::Put& put) {
   const Message& message = *put.operation->message;
   auto staged = staged_.place_of(message);
   if (!staged) return {.id = bodies_.place(message, epoch_, *batch_, columns_.sh)};
@@ -401,8 +320,8 @@ Result<void, StoreError> CommitWriter::switch_epoch() {
   }
   if (auto synced = sync(); !synced) return synced;
   publish_floors();
-  if (auto room = await_flushes(); !room) return room;
-  if (auto sealed = seal_memtables(false); !sealed) return sealed;
+  if (auto room = memtables_.await_flushes(); !room) return room;
+  if (auto sealed = memtables_.seal(false); !sealed) return sealed;
   first_of_log_ = written_commits_ + 1;
   if (auto noted = note_logs(disk_of(*columns_.db), columns_.db->GetName()); !noted) return noted;
   ++epoch_;
@@ -419,40 +338,6 @@ void CommitWriter::publish_floors() {
     if (!lane.settled.ranges().empty()) lanes_.release_settled_runs(lane);
   }
   filter_.publish(std::make_shared<const FloorTable>(lanes_));
-}
-
-// RocksDB would stall writers itself when too many memtables wait; we stop before that, where it
-// can be seen.
-Result<void, StoreError> CommitWriter::await_flushes() {
-  for (bool told = false; most_sealed_memtables() > kSealedMemtablesMax;) {
-    if (auto state = watch_.state(); !state) return state;
-    if (!std::exchange(told, true)) kLog.debug("commits wait for the disk to take memtables");
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return {};
-}
-
-std::uint64_t CommitWriter::most_sealed_memtables() const {
-  std::uint64_t most = 0;
-  for (rocksdb::ColumnFamilyHandle* column :
-       {columns_.msg, columns_.sh, columns_.ack, columns_.qs, columns_.meta}) {
-    std::uint64_t sealed = 0;
-    columns_.db->GetIntProperty(column, rocksdb::DB::Properties::kNumImmutableMemTable, &sealed);
-    most = std::max(most, sealed);
-  }
-  return most;
-}
-
-Result<void, StoreError> CommitWriter::seal_memtables(bool wait) {
-  rocksdb::FlushOptions options;
-  options.wait = wait;
-  options.allow_write_stall = true;
-  watch_.sealing.store(true, std::memory_order_relaxed);
-  const rocksdb::Status sealed = columns_.db->Flush(
-      options, {columns_.msg, columns_.sh, columns_.ack, columns_.qs, columns_.meta});
-  watch_.sealing.store(false, std::memory_order_relaxed);
-  if (!sealed.ok()) return fail(store_error(sealed, "sealing memtables"));
-  return {};
 }
 
 void CommitWriter::begin_checkpoint() {
@@ -529,7 +414,7 @@ Result<void, StoreError> CommitWriter::close() {
   if (auto written = write_batch(); !written) return written;
   if (auto synced = sync(); !synced) return synced;
   publish_floors();
-  if (auto sealed = seal_memtables(true); !sealed) return sealed;
+  if (auto sealed = memtables_.seal(true); !sealed) return sealed;
   garbage_.submit({.current = epoch_ + 1,
                    .in_memory_from = epoch_ + 1,
                    .checkpoint = epoch_ + 1,

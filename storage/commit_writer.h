@@ -13,12 +13,14 @@
 #include "storage/body_store.h"
 #include "storage/columns.h"
 #include "storage/commit_loop.h"
+#include "storage/commit_work.h"
 #include "storage/database.h"
 #include "storage/floor_filter.h"
 #include "storage/garbage_collector.h"
 #include "storage/lane_reader.h"
 #include "storage/lane_record.h"
 #include "storage/lane_states.h"
+#include "storage/memtables.h"
 #include "storage/recovery.h"
 #include "storage/staged_bodies.h"
 
@@ -75,35 +77,15 @@ class CommitWriter final : public CommitTarget {
  private:
   using Clock = std::chrono::steady_clock;
 
-  struct Put {
-    Sequence seq;
-    const StoreBatch::Operation* operation;  // null once settled within the commit
-  };
-
-  // What one commit does to one lane.
-  struct LaneWork {
-    LaneState* lane = nullptr;
-    bool dropped = false;
-    Sequence next_put = 0;
-    Tally tally;
-    std::vector<Put> puts;
-    std::vector<SequenceRange> settled;
-    std::optional<Sequence> delivered;
-  };
-
   Result<void, StoreError> make_room(std::span<const StoreBatch> batches);
   void record(const StoreBatch& batch);
   void record(const StoreBatch& batch, const StoreBatch::Operation& operation);
   void stage(const StoreBatch& batch, const StoreBatch::Operation& operation);
   void record_put(const StoreBatch& batch, const StoreBatch::Operation& operation);
-  void record_settle(const StoreBatch::Operation& operation);
-  void take_off(LaneWork& work, const Tally& were);
-  void drop(LaneId lane);
-  LaneWork* work_on(LaneId lane);
   void count_bodies();
-  void pack(LaneWork& work);
-  void pack_blocks(LaneWork& work);
-  BodyPlace place_body(LaneState& lane, const Put& put);
+  void pack(CommitWork::Lane& work);
+  void pack_blocks(const CommitWork::Lane& work);
+  BodyPlace place_body(LaneState& lane, const CommitWork::Put& put);
   void put_block(LaneState& lane);
   void put_acks();
   void snapshot_lanes(std::size_t count_max);
@@ -112,9 +94,6 @@ class CommitWriter final : public CommitTarget {
   Result<void, StoreError> write_batch();
   Result<void, StoreError> switch_epoch();
   void publish_floors();
-  Result<void, StoreError> await_flushes();
-  std::uint64_t most_sealed_memtables() const;
-  Result<void, StoreError> seal_memtables(bool wait);
   void begin_checkpoint();
   enum class Counting {
     epochs,
@@ -124,6 +103,7 @@ class CommitWriter final : public CommitTarget {
 
   const Columns columns_;
   DatabaseWatch& watch_;
+  Memtables memtables_;
   FloorFilter& filter_;
   const WriterLimits limits_;
   LaneStates lanes_;
@@ -133,11 +113,8 @@ class CommitWriter final : public CommitTarget {
 
   // The commit at hand.
   std::uint64_t commit_ = 0;
-  std::vector<LaneWork> works_;  // the first works_used_ count; the rest keep their memory
-  std::size_t works_used_ = 0;
-  LaneWork* last_work_ = nullptr;
-  bool repeats_ = false;
-  bool must_write_ = false;  // there is more than entries that vanished
+  CommitWork work_;
+  bool must_write_ = false;  // there is more than what is done to lanes
   std::unique_ptr<rocksdb::WriteBatch> batch_;
   BlockBuilder block_;
   BodyWriter bodies_;
@@ -159,7 +136,6 @@ class CommitWriter final : public CommitTarget {
   std::uint64_t synced_commit_ = 0;
   std::uint64_t first_of_log_ = 0;
   Clock::time_point census_at_{};
-  bool miscounted_ = false;  // was told
   LaneReader reader_;
   GarbageCollector garbage_;
 };

@@ -73,6 +73,10 @@ Result<void, StoreError> RocksTarget::close() {
 }
 
 void RocksTarget::read(const PageRequest& request, Store::PageReader done) {
+  if (writer_ == nullptr) {  // between two attempts to heal
+    unread_.push_back({request, std::move(done)});
+    return;
+  }
   writer_->read(request, std::move(done));
 }
 
@@ -86,6 +90,13 @@ CommitTarget::CopyResult RocksTarget::copy_to(const std::string& directory) {
 }
 
 Result<void, StoreError> RocksTarget::heal() {
+  const auto free = free_bytes(data_dir_, config_);
+  if (!free) return fail(free.error());
+  if (*free < kHealBytes) {  // until then the database stays open: what it has can be read
+    return fail(StoreError{StoreError::Kind::no_space,
+                           fmt::format("the disk of {} has {} octets left, {} are needed to go on",
+                                       data_dir_, *free, kHealBytes)});
+  }
   // A lane whose drop lies before the checkpoint is in no record any more. Those of the writer's
   // own epoch are: recovery finds the ones that are durable, the others are written again.
   if (writer_ != nullptr) {
@@ -97,13 +108,6 @@ Result<void, StoreError> RocksTarget::heal() {
   }
   writer_.reset();
   database_.reset();
-  const auto free = free_bytes(data_dir_, config_);
-  if (!free) return fail(free.error());
-  if (*free < kHealBytes) {
-    return fail(StoreError{StoreError::Kind::no_space,
-                           fmt::format("the disk of {} has {} octets left, {} are needed to go on",
-                                       data_dir_, *free, kHealBytes)});
-  }
   if (auto opened = open(OnDamage::refuse); !opened) return opened;
   if (auto recovered = recover(); !recovered) return recovered;
   writer_->expect_repeats(dropped_);

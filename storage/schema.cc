@@ -1,5 +1,6 @@
 #include "storage/schema.h"
 
+#include <algorithm>
 #include <charconv>
 #include <system_error>
 
@@ -47,12 +48,17 @@ std::optional<StoreFormat> parse_store_format(std::string_view text) {
 Result<std::optional<StoreFormat>, StoreError> read_store_format(const DataDir& directory) {
   const std::string path = directory.file(kFormatFile);
   if (!directory.disk().exists(path)) {
-    // The format is written before the database, so a database without it is not ours.
-    if (!directory.disk().exists(directory.file("db"))) return std::nullopt;
+    // A new store has it before its database, a copy has it when all else is there.
+    const auto names = directory.disk().names_in(directory.path());
+    if (!names) return fail(names.error());
+    const auto database = std::find_if(names->begin(), names->end(), [](const std::string& name) {
+      return name == "db" || name.starts_with("db.");
+    });
+    if (database == names->end()) return std::nullopt;
     return fail(StoreError{StoreError::Kind::corruption,
-                           fmt::format("{} is missing beside db/; restore it or use another "
-                                       "data_dir",
-                                       path)});
+                           fmt::format("{} is missing beside {}: if this is a backup, it was not "
+                                       "finished; restore another or use another data_dir",
+                                       path, *database)});
   }
   const auto text = directory.disk().read(path);
   if (!text) return fail(text.error());

@@ -275,7 +275,8 @@ class Store {
   virtual Ticket submit(SubmitterId submitter, StoreBatch& batch) = 0;
 
   // Reads entries of a lane back, as they are after every batch that was submitted before this
-  // call. `done` runs on a thread of the store (in the memory store on the calling one, maybe
+  // call; entries those settle may come all the same while a group or a full disk holds them back.
+  // `done` runs on a thread of the store (in the memory store on the calling one, maybe
   // within this call) and must not block; it never runs when the store stops or fails first.
   // Entries the caller settles meanwhile may come or not. Thread safe.
   using PageReader = UniqueFunction<void(LanePage&&)>;
@@ -290,7 +291,8 @@ class Store {
   virtual void copy_to(std::string directory, CopyDone done) = 0;
 
   // Writes and syncs everything submitted, leaves the clean-stop mark. Idempotent. No submit may
-  // come after it. A store destroyed without it is like one whose process was killed.
+  // come after it. A store destroyed without it is like one whose process was killed; so is one in
+  // which a group misses a part: what came after its begin is given up.
   virtual void stop() = 0;
 };
 

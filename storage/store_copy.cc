@@ -52,13 +52,15 @@ Result<void, StoreError> sync_all(const Disk& disk, const std::string& directory
   return disk.sync_directory(directory);
 }
 
+// The format comes last: without it nobody starts on a copy that is not whole.
 Result<void, StoreError> fill(rocksdb::DB& db, const std::string& directory) {
-  const fs::path format = fs::path(db.GetName()).parent_path() / kFormatFile;
-  std::error_code error;
-  fs::copy_file(format, directory + "/" + std::string(kFormatFile), error);
-  if (error) return fail(unusable(directory, error.message()));
+  const Disk disk = disk_of(db);
+  const fs::path source = fs::path(db.GetName()).parent_path();
+  const auto format = disk.read(source / kFormatFile);
+  if (!format) return fail(format.error());
   if (auto copied = copy_database(db, directory + "/db"); !copied) return copied;
-  return sync_all(disk_of(db), directory);
+  if (auto synced = sync_all(disk, directory); !synced) return synced;
+  return disk.replace(directory + "/" + std::string(kFormatFile), *format);
 }
 
 void empty(const std::string& directory) {

@@ -54,11 +54,12 @@ Outcome copy_entries(const fs::path& from, const fs::path& to, const std::stop_t
   std::error_code error;
   fs::create_directories(to, error);
   if (error) return failed(to, error);
+  std::vector<fs::path> files;
   auto entry = fs::directory_iterator(from, error);
   for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
     const fs::path target = to / entry->path().filename();
     if (!entry->is_directory(error)) {
-      if (auto copied = copy_file(entry->path(), target, stop); !copied) return copied;
+      files.push_back(entry->path());
       continue;
     }
     const fs::path unfinished = target.string() + std::string(kUnfinished);
@@ -67,6 +68,10 @@ Outcome copy_entries(const fs::path& from, const fs::path& to, const std::stop_t
     if (error) return failed(target, error);
   }
   if (error) return failed(from, error);
+  // Last: a copy of a store is told by its format file, which stands beside the database.
+  for (const fs::path& file : files) {
+    if (auto copied = copy_file(file, to / file.filename(), stop); !copied) return copied;
+  }
   return synced(Disk().sync_directory(to));
 }
 

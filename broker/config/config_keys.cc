@@ -350,7 +350,8 @@ constexpr ConfigKey kKeys[] = {
     {"disk_free_limit.absolute", kResources, TextValue{"octets", set_disk_absolute},
      show_disk_absolute, "",
      "Free space of the data directory's disk below which publishers are blocked. By default 5 % "
-     "of the disk, but at least 50 MB and at most 2 GB."},
+     "of the disk, but room for what the store may still have to write (about 500 MB, no more than "
+     "a quarter of the disk) and at most 2 GB."},
     {"disk_free_limit.relative", kResources,
      TextValue{"more than 0, up to 1000", set_disk_relative}, show_disk_relative, "",
      "The same as a multiple of the memory this process may use; of the two the last one set "

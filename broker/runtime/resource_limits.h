@@ -24,10 +24,16 @@ struct ResourceLimits {
   std::uint64_t disk_free_bytes = 0;
 };
 
-// Without a configured disk limit it is 5 % of the disk, but at least 50 MB and at most 2 GB.
-// `memory_bytes` is what this process may use, `disk_bytes` the size of the data directory's file
-// system.
-ResourceLimits resolve(const ResourceConfig& config, std::uint64_t memory_bytes,
-                       std::uint64_t disk_bytes);
+// What the limits are measured against, in octets.
+struct Machine {
+  std::uint64_t memory_bytes = 0;  // that this process may use
+  std::uint64_t disk_bytes = 0;    // size of the data directory's file system; 0: not known
+  // What may still have to be written when publishers are stopped.
+  std::uint64_t unwritten_bytes = 0;
+};
+
+// Without a configured disk limit it is 5 % of the disk, at least what may have to be written (but
+// no more than a quarter of the disk) and 50 MB, at most 2 GB.
+ResourceLimits resolve(const ResourceConfig& config, const Machine& machine);
 
 }  // namespace harrier

@@ -18,6 +18,13 @@ std::uint64_t part(std::uint64_t octets, double factor) {
   return static_cast<std::uint64_t>(static_cast<double>(octets) * factor);
 }
 
+std::uint64_t default_disk_limit(const Machine& machine) {
+  constexpr std::uint64_t kLeast = 50 * kMB;
+  constexpr std::uint64_t kMost = 2000 * kMB;
+  const std::uint64_t needed = std::min(machine.unwritten_bytes, machine.disk_bytes / 4);
+  return std::clamp(std::max(machine.disk_bytes / 20, needed), kLeast, kMost);
+}
+
 // On while `value` is over `limit`, off again under the limit less 5 %.
 bool is_over(bool was, std::uint64_t value, std::uint64_t limit) {
   return value > (was ? part(limit, kMemoryClears) : limit);
@@ -25,13 +32,12 @@ bool is_over(bool was, std::uint64_t value, std::uint64_t limit) {
 
 }  // namespace
 
-ResourceLimits resolve(const ResourceConfig& config, std::uint64_t memory_bytes,
-                       std::uint64_t disk_bytes) {
-  const std::uint64_t total = config.total_memory_bytes.value_or(memory_bytes);
+ResourceLimits resolve(const ResourceConfig& config, const Machine& machine) {
+  const std::uint64_t total = config.total_memory_bytes.value_or(machine.memory_bytes);
   ResourceLimits limits;
   limits.memory_bytes = config.memory_bytes.value_or(part(total, config.memory_relative));
   limits.paging_bytes = part(limits.memory_bytes, config.paging_ratio);
-  limits.disk_free_bytes = std::clamp(disk_bytes / 20, 50 * kMB, 2000 * kMB);
+  limits.disk_free_bytes = default_disk_limit(machine);
   if (config.disk_relative) limits.disk_free_bytes = part(total, *config.disk_relative);
   if (config.disk_free_bytes) limits.disk_free_bytes = *config.disk_free_bytes;
   return limits;

@@ -118,6 +118,9 @@ class Shard final : public QueueHost {
 
   void hold_groups(bool hold);
 
+  // Octets of messages submitted and not yet durable from which on publishers wait.
+  static constexpr std::uint64_t kUndurableMaxBytes = std::uint64_t{64} << 20;
+
   // More is submitted than the disk keeps up with: publishers are to wait (await_durable).
   bool store_is_behind() const { return undurable_bytes_ > kUndurableMaxBytes; }
 
@@ -160,7 +163,6 @@ class Shard final : public QueueHost {
   std::uint64_t next_number() { return (std::uint64_t{index_} << 48) | ++last_number_; }
 
  private:
-  static constexpr std::uint64_t kUndurableMaxBytes = std::uint64_t{64} << 20;
   static constexpr std::size_t kUnaskedMaxBytes = std::size_t{16} << 20;
   static constexpr std::uint32_t kLanesFetched = 16;
 

@@ -47,7 +47,7 @@ class BodiesAhead {
   void piece_is_durable(Upload& upload);
 
   Shard& shard_;
-  std::deque<Upload> waiting_;  // at most one per connection
+  std::deque<Upload> waiting_;  // at most one per connection, or those of its transaction
   std::size_t under_way_ = 0;   // pieces, one per upload
 };
 

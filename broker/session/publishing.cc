@@ -40,6 +40,22 @@ struct RemoteEnqueue {
 
 }  // namespace
 
+std::vector<QueueRef> keep(const std::vector<QueueHandle*>& queues) {
+  std::vector<QueueRef> kept;
+  kept.reserve(queues.size());
+  for (QueueHandle* queue : queues)
+    kept.emplace_back(queue);
+  return kept;
+}
+
+std::vector<QueueHandle*> left_of(const std::vector<QueueRef>& kept) {
+  std::vector<QueueHandle*> left;
+  for (const QueueRef& queue : kept) {
+    if (!queue->deleted()) left.push_back(queue.get());
+  }
+  return left;
+}
+
 Spread spread(Channel& channel, const MessageRef& message, const std::vector<QueueHandle*>& queues,
               std::uint64_t number, Admission admission) {
   Shard& here = channel.shard();

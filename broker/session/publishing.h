@@ -20,6 +20,11 @@ struct Spread {
   std::uint64_t to_ask = 0;      // bit per shard that got so much that it has to be asked
 };
 
+// For a publish that goes on in a later turn.
+std::vector<QueueRef> keep(const std::vector<QueueHandle*>& queues);
+// Those that were not deleted meanwhile.
+std::vector<QueueHandle*> left_of(const std::vector<QueueRef>& kept);
+
 // Enqueues `message` to `queues`. Shards elsewhere report under `number` (a confirm number or
 // Channel::kCommitShare) once their part is enqueued and, if stored, durable; 0: nobody waits.
 Spread spread(Channel& channel, const MessageRef& message, const std::vector<QueueHandle*>& queues,

@@ -31,6 +31,7 @@ Result<std::vector<std::string>, StoreError> FaultRun::open() {
   StoreConfig config;
   config.data_dir = temp_.path() + "/data";
   config.write_buffer_bytes = kWriteBufferBytes;
+  config.accept_data_loss = accepts_data_loss;
   if (kind_ == Disk::simulated) config.file_system = disk_;
   auto opened = open_rocks_store(config);
   if (!opened) return fail(opened.error());
@@ -171,6 +172,10 @@ void FaultRun::stop() {
   may_be_clean_ = true;
   workload_.forget_open_group();
   store_->stop();
+}
+
+std::string FaultRun::copy_to(const std::string& directory) {
+  return copy_store(*store_, directory);
 }
 
 void FaultRun::end() {

@@ -38,6 +38,7 @@ class FaultRun {
   std::uint64_t below(std::uint64_t n) { return random_() % n; }
 
   CutStyle style;
+  bool accepts_data_loss = false;
 
   // Opens the store and judges what it holds, unless the power failed meanwhile. The error is that
   // of the store.
@@ -65,6 +66,9 @@ class FaultRun {
   void submit_in_vain(std::uint64_t count);
 
   void stop();
+
+  // A backup. The error's text, empty if it went well.
+  std::string copy_to(const std::string& directory);
 
   // The power fails, if it has not, and comes back. Returns what was lost.
   std::string cut_power();

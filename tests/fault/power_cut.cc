@@ -1,13 +1,13 @@
 // Cuts the power under a store again and again, at any moment, and looks whether everything that
 // was announced durable is there, in order, and nothing else.
 //
-//   power_cut [--rounds N] [--seed N] [--seconds N] [--lie] [--full-every N]
-//             [--damage-manifest]
+//   power_cut [--rounds N] [--seed N] [--seconds N] [--lie] [--accept-data-loss]
+//             [--full-every N] [--damage-manifest]
 //
 // The disk runs full in one life of N, for 0 never.
 //
 // Ends with 0 if no cut lost anything. With --lie syncs do nothing, and it ends with 0 only if that
-// is found out: the judge is not blind.
+// is found out: neither the store's guard nor, with --accept-data-loss, the judge here is blind.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -33,6 +33,7 @@ struct Options {
   std::uint64_t seconds = UINT64_MAX / 2;  // no round begins later
   std::uint64_t seed = std::random_device{}();
   bool lies = false;
+  bool accepts_data_loss = false;
   std::uint64_t full_every = 25;
   CutStyle style;
 };
@@ -52,6 +53,8 @@ bool parse(int argc, char** argv, Options& options) {
     const std::string_view name = argv[i];
     if (name == "--lie") {
       options.lies = true;
+    } else if (name == "--accept-data-loss") {
+      options.accepts_data_loss = true;
     } else if (name == "--damage-manifest") {
       options.style.damages_manifest = true;
     } else if (i + 1 < argc && name == "--rounds") {
@@ -127,6 +130,7 @@ bool cut_again_and_again(std::uint64_t seed, std::uint64_t cuts, const Options& 
                          Figures& figures) {
   FaultRun run(seed);
   run.style = options.style;
+  run.accepts_data_loss = options.accepts_data_loss;
   if (options.lies) run.disk().lie_about_syncs();
   std::string lost;
   bool is_well = true;
@@ -161,7 +165,7 @@ int main(int argc, char** argv) {
   if (!parse(argc, argv, options)) {
     fmt::print(stderr,
                "usage: power_cut [--rounds N] [--seconds N] [--seed N] [--lie] "
-               "[--full-every N] [--damage-manifest]\n");
+               "[--accept-data-loss] [--full-every N] [--damage-manifest]\n");
     return 2;
   }
   configure_logging({.console_level = LogLevel::none, .file_level = LogLevel::none, .file = {}});

@@ -1,6 +1,8 @@
 // Single faults of the disk under the store: errors, short writes, slow syncs, and cuts at a chosen
 // place.
 #include <chrono>
+#include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,9 +29,58 @@ void open(FaultRun& run) {
   CHECK(*opened == Complaints{});
 }
 
+// The sequences of all lanes that a store in `path` has, none if it refuses to start.
+std::optional<std::vector<Sequence>> sequences_in(const std::string& path, FaultRun& run) {
+  StoreConfig config;
+  config.data_dir = path;
+  const auto store = open_rocks_store(config);
+  if (!store) {
+    CHECK_MESSAGE(store.error().kind == StoreError::Kind::corruption, store.error().detail);
+    return std::nullopt;
+  }
+  const test::Content content = test::read_all(**store, run.workload().lanes());
+  std::vector<Sequence> found;
+  for (const LaneId lane : run.workload().lanes()) {
+    for (const Sequence seq : content.sequences(lane))
+      found.push_back(seq);
+  }
+  return found;
+}
+
 }  // namespace
 
 TEST_SUITE("store on a disk that loses power") {
+  TEST_CASE("a backup that was interrupted anywhere is whole or does not start") {
+    std::uint64_t refused = 0;
+    bool is_interrupted = true;
+    for (std::uint64_t operations = 0; is_interrupted; ++operations) {
+      CAPTURE(operations);
+      FaultRun run(operations);
+      open(run);
+      run.submit(30, 0);
+      run.await_all();
+      const std::string copy = run.path() + "/copy";
+      run.disk().cut_at({.suffix = {}, .creations = 0, .operations = operations});
+      CHECK(run.copy_to(copy).empty());
+      is_interrupted = run.disk().frozen();
+      if (operations % 2 == 0) {
+        run.kill_process();
+      } else {
+        run.cut_power();
+      }
+      if (is_interrupted && std::filesystem::is_empty(copy)) continue;  // nobody takes it for one
+      const auto found = sequences_in(copy, run);
+      if (!found) {
+        CHECK(is_interrupted);
+        ++refused;
+        continue;
+      }
+      CHECK(found->size() > 10);
+      CHECK(found == sequences_in(run.path() + "/data", run));
+    }
+    CHECK(refused > 10);
+  }
+
   TEST_CASE("what a killed process had not synced keeps later commits when the power fails") {
     for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
       CAPTURE(seed);

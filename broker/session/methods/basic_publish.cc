@@ -117,23 +117,6 @@ void deliver_now(Channel& channel, const MessageRef& message,
   hold_back(channel, where);
 }
 
-std::vector<QueueRef> keep(const std::vector<QueueHandle*>& queues) {
-  std::vector<QueueRef> kept;
-  kept.reserve(queues.size());
-  for (QueueHandle* queue : queues)
-    kept.emplace_back(queue);
-  return kept;
-}
-
-// Those that were not deleted meanwhile.
-std::vector<QueueHandle*> left_of(const std::vector<QueueRef>& kept) {
-  std::vector<QueueHandle*> left;
-  for (const QueueRef& queue : kept) {
-    if (!queue->deleted()) left.push_back(queue.get());
-  }
-  return left;
-}
-
 void deliver_whole(Channel& channel, const MessageRef& message,
                    const std::vector<QueueHandle*>& queues) {
   Shard& here = channel.shard();
@@ -163,41 +146,25 @@ void deliver_to(Channel& channel, const MessageRef& message,
 // have got something else between the question and the message, which then waits in the queue.
 void deliver_immediate(Channel& channel, const MessageRef& message,
                        const std::vector<QueueHandle*>& queues) {
-  struct Takers {
-    bool any_here = false;
-    Spread where;
-    std::vector<std::string> elsewhere;
-  };
-
-  const auto takers = std::make_shared<Takers>();
+  const auto takers = std::make_shared<std::vector<QueueRef>>();
   channel.pause();
   Join asked([&channel, takers, message] {
-    std::vector<QueueHandle*> found;
-    for (const std::string& name : takers->elsewhere) {
-      if (QueueHandle* queue = channel.vhost().find_queue(name)) found.push_back(queue);
+    if (takers->empty()) {
+      send_return(channel, ReplyCode::no_consumers, message);
+      if (channel.confirms()) confirm(channel, {});
+    } else {
+      deliver_to(channel, message, left_of(*takers));
     }
-    Spread where = spread(channel, message, found, next_confirm(channel));
-    where.stored_here |= takers->where.stored_here;
-    where.refused_here |= takers->where.refused_here;
-    if (!takers->any_here && found.empty()) send_return(channel, ReplyCode::no_consumers, message);
-    if (channel.confirms()) confirm(channel, where);
     channel.resume({}, BasicPublish::kId);
   });
   for (QueueHandle* queue : queues) {
-    if (Queue* here = queue->queue()) {
-      const auto taken = here->enqueue_immediate(message, channel.shard().now());
-      takers->any_here |= taken.has_value();
-      takers->where.stored_here |= taken == Enqueued::stored;
-      takers->where.refused_here |= taken == Enqueued::refused;
-      continue;
-    }
     ask_home(
         channel.shard(), *queue,
         [](Shard&, Queue* home) {
           return home != nullptr && home->ready_count() == 0 && home->has_free_consumer();
         },
-        [takers, name = queue->name(), share = asked.share()](bool takes) mutable {
-          if (takes) takers->elsewhere.push_back(name);
+        [takers, ref = QueueRef(queue), share = asked.share()](bool takes) mutable {
+          if (takes) takers->push_back(std::move(ref));
           share();
         });
   }

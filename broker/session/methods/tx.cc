@@ -9,6 +9,7 @@
 #include "base/join.h"
 #include "broker/runtime/broker.h"
 #include "broker/runtime/handover.h"
+#include "broker/session/large_publish.h"
 #include "broker/session/methods/methods.h"
 #include "broker/session/publishing.h"
 #include "broker/session/transaction.h"
@@ -24,17 +25,13 @@ Outcome require_transaction(Channel& channel) {
 // Publishes in order, returning what found no queue.
 std::uint64_t publish_held(Channel& channel, const Transaction& held, std::uint32_t& shares) {
   std::uint64_t durable_on = 0;
-  std::vector<QueueHandle*> queues;
   for (const Transaction::Publish& publish : held.publishes) {
     if (publish.queues.empty() && publish.mandatory) {
       send_return(channel, ReplyCode::no_route, publish.message);
     }
-    queues.clear();
-    for (const QueueRef& queue : publish.queues) {
-      if (!queue->deleted()) queues.push_back(queue.get());
-    }
-    const Spread where =
-        spread(channel, publish.message, queues, Channel::kCommitShare, Admission::reserved);
+    const Spread where = spread(channel, publish.message, left_of(publish.queues),
+                                Channel::kCommitShare, Admission::reserved);
+    end_body_ahead(channel.shard(), *publish.message, where.durable_on);
     durable_on |= where.durable_on;
     shares += where.elsewhere;
   }
@@ -67,6 +64,15 @@ void await_durable(Channel& channel, ShardIndex home) {
       there.send(here.index(), [&channel] { channel.share_done(Channel::kCommitShare); });
     });
   });
+}
+
+// Runs `then` once the large bodies are in the store: the commit is small.
+void send_bodies_ahead(Channel& channel, Task then) {
+  Join sent(std::move(then));
+  for (const Transaction::Publish& publish : channel.transaction()->publishes) {
+    if (!goes_ahead(*publish.message, left_of(publish.queues))) continue;
+    channel.connection().sessions().bodies_ahead().send(publish.message, sent.share());
+  }
 }
 
 // The channel is paused. Resumes it with commit-ok once everything is durable.
@@ -144,7 +150,9 @@ void keep_room(Channel& channel) {
   const auto rooms = std::make_shared<std::vector<Room>>(room_needed(*channel.transaction()));
   Join asked([&channel, rooms] {
     const auto is_kept = [](const Room& room) { return room.kept; };
-    if (std::all_of(rooms->begin(), rooms->end(), is_kept)) return commit_when_groups_flow(channel);
+    if (std::all_of(rooms->begin(), rooms->end(), is_kept)) {
+      return send_bodies_ahead(channel, [&channel] { commit_when_groups_flow(channel); });
+    }
     for (const Room& room : *rooms) {
       if (room.kept) give_up_room(channel, room);
     }

@@ -24,12 +24,22 @@ ResourceUse disk(std::uint64_t octets) {
 
 TEST_SUITE("ResourceLimits") {
   TEST_CASE("defaults go by the size of the memory and the disk") {
-    const ResourceLimits limits = resolve({}, 10 * kGB, 20 * kGB);
+    const ResourceLimits limits = resolve({}, {.memory_bytes = 10 * kGB, .disk_bytes = 20 * kGB});
     CHECK(limits.memory_bytes == 6 * kGB);
     CHECK(limits.paging_bytes == 3 * kGB);
     CHECK(limits.disk_free_bytes == kGB);
-    CHECK(resolve({}, kGB, 100 * kMB).disk_free_bytes == 50 * kMB);
-    CHECK(resolve({}, kGB, 1000 * kGB).disk_free_bytes == 2 * kGB);
+    CHECK(resolve({}, {.disk_bytes = 100 * kMB}).disk_free_bytes == 50 * kMB);
+    CHECK(resolve({}, {.disk_bytes = 1000 * kGB}).disk_free_bytes == 2 * kGB);
+  }
+
+  TEST_CASE("the default leaves room for what the store has still to write") {
+    const auto limit = [](std::uint64_t disk, std::uint64_t unwritten) {
+      return resolve({}, {.disk_bytes = disk, .unwritten_bytes = unwritten}).disk_free_bytes;
+    };
+    CHECK(limit(4 * kGB, 500 * kMB) == 500 * kMB);
+    CHECK(limit(kGB, 500 * kMB) == 250 * kMB);
+    CHECK(limit(0, 500 * kMB) == 50 * kMB);
+    CHECK(limit(100 * kGB, 3 * kGB) == 2 * kGB);
   }
 
   TEST_CASE("what is configured goes first") {
@@ -37,7 +47,7 @@ TEST_SUITE("ResourceLimits") {
     config.memory_bytes = 300 * kMB;
     config.paging_ratio = 0.75;
     config.disk_free_bytes = kMB;
-    ResourceLimits limits = resolve(config, 10 * kGB, 20 * kGB);
+    ResourceLimits limits = resolve(config, {.memory_bytes = 10 * kGB, .disk_bytes = 20 * kGB});
     CHECK(limits.memory_bytes == 300 * kMB);
     CHECK(limits.paging_bytes == 225 * kMB);
     CHECK(limits.disk_free_bytes == kMB);
@@ -46,7 +56,7 @@ TEST_SUITE("ResourceLimits") {
     config.total_memory_bytes = kGB;
     config.memory_relative = 0.5;
     config.disk_relative = 2;
-    limits = resolve(config, 10 * kGB, 20 * kGB);
+    limits = resolve(config, {.memory_bytes = 10 * kGB, .disk_bytes = 20 * kGB});
     CHECK(limits.memory_bytes == 500 * kMB);
     CHECK(limits.disk_free_bytes == 2 * kGB);
   }

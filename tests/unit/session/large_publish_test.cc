@@ -97,6 +97,30 @@ TEST_SUITE("large publishes") {
     CHECK_FALSE(client->connection->paused());
   }
 
+  TEST_CASE("those of a transaction go ahead of its commit, which is small") {
+    Node node;
+    const auto client = Client::logged_in(node);
+    const auto other = confirming(node);
+    client->declare("large", true);
+    client->declare("small", true);
+    client->call<TxSelectOk>(1, TxSelect{});
+    client->publish("large", std::string(2 * kBodyPieceBytes, 'x'), true);
+    client->publish("large", "between", true);
+    client->publish("large", std::string(2 * kBodyPieceBytes, 'y'), true);
+    node.store.hold();
+    client->send(1, TxCommit{});
+    for (int piece = 0; piece < 2; ++piece) {  // of each
+      CHECK(node.queue("large").ready_count() == 0);
+      other->publish("small", "m", true);
+      commit(node);
+      CHECK(other->take_names() == Names{"basic.ack"});
+    }
+    CHECK(node.queue("large").ready_count() == 3);
+    CHECK(client->take_names().empty());
+    commit(node);
+    CHECK(client->take_names() == Names{"tx.commit-ok"});
+  }
+
   TEST_CASE("a channel's messages keep their order") {
     Node node;
     const auto client = confirming(node);

@@ -42,6 +42,8 @@ class FakeTarget final : public CommitTarget {
 
   Result<void, StoreError> sync() override {
     calls += 's';
+    if (std::exchange(full_at_sync, false)) full.store(true);
+    if (full.load()) return fail(StoreError{StoreError::Kind::no_space, "no room"});
     if (fail_sync) return fail(StoreError{StoreError::Kind::io, "sync failed"});
     unsynced_ = 0;
     return {};
@@ -99,6 +101,7 @@ class FakeTarget final : public CommitTarget {
   bool fail_sync = false;
   bool all_vanished = false;
   bool fail_heal = false;
+  bool full_at_sync = false;
   bool full_at_close = false;  // the first time
   std::string full_at;         // the commit at which the disk gets full
   std::atomic<bool> full{false};
@@ -151,6 +154,24 @@ struct SpaceListener {
 
   std::string told;
 };
+
+PageRequest page_of(std::uint32_t lane, Sequence from = 1, Sequence end = 2) {
+  return {.lane = LaneId{lane}, .from = from, .end = end, .bytes_max = 1};
+}
+
+StoreBatch put_in(std::uint32_t lane, Sequence seq) {
+  StoreBatch batch = batch_of("put");
+  batch.put(LaneId{lane}, seq, test::text_message("x"), kNoTime, kNoTime);
+  return batch;
+}
+
+// Sets `read` when the page is there, to where it ends.
+Store::PageReader note(std::atomic<Sequence>& read) {
+  return [&read](LanePage&& page) {
+    read = page.next;
+    read.notify_all();
+  };
+}
 
 }  // namespace
 
@@ -340,9 +361,10 @@ TEST_SUITE("commit loop groups") {
     durability.await(2);
     CHECK(durability.durable() == 2);
     loop.stop();
-    // At the end nothing more can come for it.
-    CHECK(target.commits == std::vector<std::string>{"a", "b", "c"});
-    CHECK(durability.durable() == 3);
+    // At the end nothing more can come for it: it is as if the process had been killed.
+    CHECK(target.commits == std::vector<std::string>{"a", "b"});
+    CHECK(durability.durable() == 2);
+    CHECK(target.calls.find('c') == std::string::npos);
   }
 
   TEST_CASE("groups that overlap without end are held until what waits is written, untorn") {
@@ -386,29 +408,10 @@ TEST_SUITE("commit loop groups") {
 }
 
 TEST_SUITE("commit loop reads") {
-  PageRequest page_of(std::uint32_t lane) {
-    return {.lane = LaneId{lane}, .from = 1, .end = 2, .bytes_max = 1};
-  }
-
-  StoreBatch settle_in(std::uint32_t lane) {
-    StoreBatch batch;
-    batch.settle(LaneId{lane}, 1, {});
-    batch.want_sync();
-    return batch;
-  }
-
-  // Sets `read` when the page is there.
-  Store::PageReader note(std::atomic<int> & read) {
-    return [&read](LanePage&&) {
-      ++read;
-      read.notify_all();
-    };
-  }
-
   TEST_CASE("a page comes after the batches before it are written, without waiting for a sync") {
     FakeTarget target;
     Durability durability;
-    std::atomic<int> read{0};
+    std::atomic<Sequence> read{0};
     CommitLoop loop(target);
     const SubmitterId id = loop.add_submitter(durability.listener());
     target.close_gate();
@@ -420,13 +423,13 @@ TEST_SUITE("commit loop reads") {
     target.open_gate();
     durability.await(2);
     loop.stop();
-    CHECK(read.load() == 1);
+    CHECK(read.load() == 2);
     CHECK(target.calls == "wstwrstec");
   }
 
   TEST_CASE("a page needs no batch at all") {
     FakeTarget target;
-    std::atomic<int> read{0};
+    std::atomic<Sequence> read{0};
     CommitLoop loop(target);
     loop.add_submitter({});
     loop.read(page_of(1), note(read));
@@ -435,25 +438,29 @@ TEST_SUITE("commit loop reads") {
     CHECK(target.calls == "rec");
   }
 
-  TEST_CASE("an open group delays only pages of the lanes held back with it") {
+  TEST_CASE("an open group delays only what it puts itself") {
     FakeTarget target;
     Durability durability;
-    std::atomic<int> same{0};
-    std::atomic<int> other{0};
+    std::atomic<Sequence> put{0};
+    std::atomic<Sequence> before{0};
+    std::atomic<Sequence> other{0};
     CommitLoop loop(target, patient());
     const SubmitterId id = loop.add_submitter(durability.listener());
-    StoreBatch part = settle_in(7);
+    StoreBatch part = put_in(7, 5);
+    part.settle(LaneId{8}, 1, {});
     part.join_group(GroupId{1}, 2);
     submit(loop, id, std::move(part));
-    loop.read(page_of(7), note(same));
+    loop.read(page_of(7, 5, 9), note(put));
+    loop.read(page_of(7, 1, 9), note(before));
     loop.read(page_of(8), note(other));
     other.wait(0);
-    CHECK(same.load() == 0);
+    CHECK(before.load() == 5);
+    CHECK(put.load() == 0);
     submit(loop, id, part_of("rest", 1, 2));
     durability.await(2);
     loop.stop();
-    CHECK(same.load() == 1);
-    CHECK(target.calls == "rwrstec");
+    CHECK(put.load() == 9);
+    CHECK(target.calls == "rrwrstec");
   }
 
   TEST_CASE("after a failure or a stop no page comes") {
@@ -462,7 +469,7 @@ TEST_SUITE("commit loop reads") {
       FakeTarget target;
       target.fail_write = fails;
       Durability durability;
-      std::atomic<int> read{0};
+      std::atomic<Sequence> read{0};
       CommitLoop loop(target);
       const SubmitterId id = loop.add_submitter(durability.listener());
       if (fails) {
@@ -585,6 +592,49 @@ TEST_SUITE("commit loop on a full disk") {
     CHECK(durability.failures() == 0);
     CHECK(space.told == "fr");
     CHECK(target.commits == std::vector<std::string>{"a", "b", "c", "bc", "d"});
+  }
+
+  TEST_CASE("pages are read meanwhile, up to what is not written") {
+    FakeTarget target;
+    target.full.store(true);
+    Durability durability;
+    std::atomic<Sequence> unwritten{0};
+    std::atomic<Sequence> written{0};
+    CommitLoop loop(target, quick_to_heal());
+    const SubmitterId id = loop.add_submitter(durability.listener());
+    submit(loop, id, put_in(7, 5));
+    target.heals.wait(0);
+    submit(loop, id, put_in(7, 6));
+    submit(loop, id, put_in(8, 3));
+    loop.read(page_of(7, 5, 7), note(unwritten));
+    loop.read(page_of(8, 1, 4), note(written));
+    written.wait(0);
+    CHECK(written.load() == 3);
+    CHECK(unwritten.load() == 0);
+    CHECK(durability.durable() == 0);
+    target.full.store(false);
+    durability.await(3);
+    unwritten.wait(0);
+    CHECK(unwritten.load() == 7);
+    loop.stop();
+    CHECK(target.commits.back() == "putput");
+  }
+
+  TEST_CASE("what came meanwhile is written without a further call") {
+    FakeTarget target;
+    Durability durability;
+    CommitLimits limits = quick_to_heal();
+    limits.unsynced_time_max = std::chrono::milliseconds(1);
+    CommitLoop loop(target, limits);
+    const SubmitterId id = loop.add_submitter(durability.listener());
+    target.full_at_sync = true;
+    submit(loop, id, batch_of("a", false));
+    target.heals.wait(0);
+    submit(loop, id, batch_of("b"));
+    loop.read(page_of(1), [](LanePage&&) {});
+    target.full.store(false);
+    durability.await(2);
+    CHECK(durability.durable() == 2);
   }
 
   TEST_CASE("an error that is no matter of space ends the store") {
