@@ -173,7 +173,7 @@ void App::stop() {
   close_connections();
   on_every_shard([](ShardServer& server) {
     for (const auto& [id, queue] : server.shard().queues())
-      queue->record_delivered();
+      queue->stop_deliveries();
   });
   // What the turn above recorded is submitted when it ends; a further one has come after it.
   on_every_shard([](ShardServer&) {});

@@ -12,6 +12,10 @@ namespace {
 
 constexpr Logger kLog("queue");
 
+ProtocolError shutting_down() {
+  return {ReplyCode::connection_forced, "broker forced connection closure with reason 'shutdown'"};
+}
+
 }  // namespace
 
 Queue::Queue(QueueHandle& handle, QueueHost& host)
@@ -33,20 +37,15 @@ Enqueued Queue::enqueue(MessageRef message, Timestamp now) {
   if (closed_) return Enqueued::held;  // as good as routed to no queue: the confirm is an ack
   const bool durable = is_durable() && message->persistent();
   Level& level = base_;
-  const bool in_memory = level.has_room([this] { return has_free_consumer(); });
-  if (in_memory) {
-    level.push(std::move(message), durable, now);
-  } else {
+  const Level::Place place = level.place_for(*message, [this] { return has_free_consumer(); });
+  if (place == Level::Place::store) {
     level.page_out(std::move(message), now);
+  } else {
+    level.push(std::move(message), durable || place == Level::Place::both, now);
   }
   pump();
   if (durable) return Enqueued::stored;
-  return in_memory ? Enqueued::held : Enqueued::paged;
-}
-
-std::optional<Enqueued> Queue::enqueue_immediate(MessageRef message, Timestamp now) {
-  if (closed_ || ready_count() > 0 || !has_free_consumer()) return std::nullopt;
-  return enqueue(std::move(message), now);
+  return place == Level::Place::memory ? Enqueued::held : Enqueued::paged;
 }
 
 Result<QueueConsumer*, ProtocolError> Queue::consume(Consumer& port, ConsumerOptions options) {
@@ -73,6 +72,7 @@ void Queue::resume(QueueConsumer& consumer) {
 
 void Queue::get(bool no_ack, GetReply reply) {
   if (closed_ || ready_count() == 0) return reply(std::optional<Got>());
+  if (stopping_) return reply(fail(shutting_down()));
   Level& level = next_level();
   if (level.is_damaged()) return reply(fail(damage()));
   if (getters_.empty() && level.head_is_loaded()) {
@@ -96,7 +96,7 @@ void Queue::settle(Sequence seq, Settlement how) {
 }
 
 void Queue::pump() {
-  while (!closed_) {
+  while (!closed_ && !stopping_) {
     Level& level = next_level();
     if (!level.head_is_loaded()) break;
     QueueConsumer* consumer = consumers_.next();
@@ -180,6 +180,12 @@ std::size_t Queue::close() {
 
 void Queue::record_delivered() {
   if (is_durable()) base_.record_delivered();
+}
+
+void Queue::stop_deliveries() {
+  stopping_ = true;
+  fail_getters(shutting_down());
+  record_delivered();
 }
 
 void Queue::deliver(Level& level, QueueConsumer& to) {

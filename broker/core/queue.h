@@ -58,8 +58,6 @@ class Queue {
 
   // Appends and hands out what it can.
   Enqueued enqueue(MessageRef message, Timestamp now);
-  // basic.publish/immediate: takes the message only if a consumer gets it now.
-  std::optional<Enqueued> enqueue_immediate(MessageRef message, Timestamp now);
 
   // basic.consume. Deliveries start with the next pump(), so that consume-ok can go first.
   // ACCESS_REFUSED when an exclusive consumer is or would be in the way, NOT_FOUND after close().
@@ -108,11 +106,16 @@ class Queue {
 
   std::size_t consumer_count() const { return consumers_.count(); }
 
+  // basic.publish/immediate: whether a consumer would get the next message now.
+  bool takes_at_once() { return !closed_ && ready_count() == 0 && has_free_consumer(); }
+
   // A consumer could take a message right now.
   bool has_free_consumer() { return consumers_.next() != nullptr; }
 
-  // Clean stop: lets the store know which entries a consumer may have seen.
+  // Lets the store know which entries a consumer may have seen.
   void record_delivered();
+  // Clean stop: the same, and nobody gets a message any more. Publishes are still taken.
+  void stop_deliveries();
 
   void check_invariants() const;
 
@@ -125,9 +128,12 @@ class Queue {
   // The level whose head goes next; the lowest when all are empty.
   Level& next_level() { return base_; }
 
-  // Reads the next page if somebody wants it and little is left in memory.
+  // Reads the next page if somebody wants it and little is left in memory. Where memory is short
+  // only for somebody who takes a message now.
   void read_ahead() {
-    if (!closed_ && is_wanted()) next_level().read_ahead();
+    if (closed_ || !is_wanted()) return;
+    Level& level = next_level();
+    if (level.may_read_ahead() || !getters_.empty() || has_free_consumer()) level.read_ahead();
   }
 
   void found_damage(const Level& level, const std::string& detail);
@@ -148,6 +154,7 @@ class Queue {
   std::deque<Getter> getters_;  // wait for the head; the channel asks once at a time
   ConsumerSet consumers_;
   bool closed_ = false;
+  bool stopping_ = false;
 };
 
 }  // namespace harrier

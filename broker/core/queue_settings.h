@@ -36,9 +36,9 @@ enum class RetryType : std::uint8_t {
 struct RetrySettings {
   RetryType type = RetryType::disabled;
   std::chrono::milliseconds min{0};
-  std::chrono::milliseconds max{0};   // as min when not given
-  std::optional<double> multiplier;   // none: min * n; else min * multiplier^(n-1)
-  std::uint32_t jitter_percent = 0;   // of the delay, taken off at random
+  std::chrono::milliseconds max{0};                 // as min when not given
+  std::optional<double> multiplier;                 // none: min * n; else min * multiplier^(n-1)
+  std::uint32_t jitter_percent = 0;                 // of the delay, taken off at random
   std::vector<std::chrono::milliseconds> schedule;  // not empty: replaces min, max and multiplier;
                                                     // the last one repeats
 };

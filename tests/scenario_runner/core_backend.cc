@@ -165,7 +165,7 @@ class CoreBackend final : public Backend {
     for (CoreWire* wire : wires)
       wire->close();
     for (const auto& [id, queue] : shard().queues())
-      queue->record_delivered();
+      queue->stop_deliveries();
     shard().end_turn();
     store_->stop();
     broker_.reset();

@@ -7,27 +7,12 @@
 #include "base/assert.h"
 
 namespace harrier {
-namespace {
-
-// Of memory for the messages of one page.
-constexpr std::uint64_t kPageBytesMin = std::uint64_t{16} << 10;
-constexpr std::uint64_t kPageBytesMax = std::uint64_t{2} << 20;
-
-// Octets of memory a message takes besides itself, in a queue that holds it, about.
-constexpr std::uint64_t kEntryBytes = 64;
-
-std::uint64_t memory_of(const Message& message) {
-  return message.footprint() + kEntryBytes;
-}
-
-}  // namespace
 
 void Level::recover(const RecoveredLane& lane) {
   HARRIER_DCHECK(entries_.end() == 1);
   backlog_.recover(lane);
   entries_.skip_to(lane.first_seq);
   fresh_ = lane.first_seq;
-  if (backlog_.count() == 0) finish_backlog();
 }
 
 void Level::push(MessageRef message, bool stored, Timestamp now) {
@@ -80,7 +65,7 @@ Delivery Level::hand_out(Sequence seq, QueueConsumer* to, bool no_ack) {
   entry.unacked = true;
   entry.consumer = to;
   // Its consumer has it and the store has it: over budget that is enough.
-  if (entry.stored && !share_.memory.may_hold(share_.held_bytes)) {
+  if (entry.stored && !share_.memory.may_hold(share_.held_bytes, 0)) {
     let_go(*entry.message);
     return Delivery{seq, std::move(entry.message), entry.redelivered};
   }

@@ -159,9 +159,7 @@ void deliver_immediate(Channel& channel, const MessageRef& message,
   for (QueueHandle* queue : queues) {
     ask_home(
         channel.shard(), *queue,
-        [](Shard&, Queue* home) {
-          return home != nullptr && home->ready_count() == 0 && home->has_free_consumer();
-        },
+        [](Shard&, Queue* home) { return home != nullptr && home->takes_at_once(); },
         [takers, ref = QueueRef(queue), share = asked.share()](bool takes) mutable {
           if (takes) takers->push_back(std::move(ref));
           share();

@@ -248,7 +248,7 @@ class Cluster {
     for (ShardIndex index = 0; index < size(); ++index) {
       turn(index, [&] {
         for (const auto& [id, queue] : shard(index).queues())
-          queue->record_delivered();
+          queue->stop_deliveries();
       });
     }
     run();
