@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
+#include <fstream>
 #include <random>
 #include <string>
 #include <string_view>
@@ -31,9 +32,27 @@ using namespace harrier::test;
 
 constexpr int kNotAllowed = 77;
 
+bool write_file(const std::string& path, const std::string& text) {
+  std::ofstream file(path);
+  file << text;
+  return file.flush().good();
+}
+
+// Mounts of this process concern nobody else from now on. In a new user name space the user has to
+// be somebody, or no file can be created.
+bool leave_name_space() {
+  if (::unshare(CLONE_NEWNS) == 0) return true;
+  const uid_t user = ::getuid();
+  const gid_t group = ::getgid();
+  return ::unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 &&
+         write_file("/proc/self/setgroups", "deny") &&
+         write_file("/proc/self/uid_map", fmt::format("{} {} 1", user, user)) &&
+         write_file("/proc/self/gid_map", fmt::format("{} {} 1", group, group));
+}
+
 // Everything below the temporary directory is on a small disk from now on, for this process.
 bool mount_small_disk(const std::string& path) {
-  if (::unshare(CLONE_NEWNS) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
+  if (!leave_name_space()) return false;
   ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
   if (::mount("tmpfs", path.c_str(), "tmpfs", 0, "size=64m") != 0) return false;
   return ::setenv("TMPDIR", path.c_str(), 1) == 0;
