@@ -110,8 +110,9 @@ void FaultWorkload::put(Submission& batch) {
 Step FaultWorkload::shared_put() {
   if (!uploads_.empty()) {
     const std::size_t index = below(uploads_.size());
-    const bool is_complete = uploads_[index].sent == uploads_[index].put.entry.bytes;
-    if (below(is_complete ? 2 : 12) == 0) return take_upload(index);
+    const Upload& upload = uploads_[index];
+    const bool is_complete = upload.sent == upload.put.entry.bytes;
+    if (below(is_complete ? 1 + upload.pace : 100) == 0) return take_upload(index);
   }
   Step put{.kind = Step::Kind::put};
   put.entry = {.bytes = 128 + static_cast<std::uint32_t>(below(below(10) == 0 ? 20'000 : 1500)),
@@ -125,9 +126,9 @@ Step FaultWorkload::shared_put() {
 void FaultWorkload::send_ahead(Submission& batch) {
   if (uploads_.size() < kUploadsMax && large() < kLargeMax && below(30) == 0) begin_upload();
   for (Upload& upload : uploads_) {
-    if (upload.sent < upload.put.entry.bytes && below(2) == 0) send_part(batch, upload);
+    if (upload.sent < upload.put.entry.bytes && below(upload.pace) == 0) send_part(batch, upload);
   }
-  if (uploads_.empty() || below(40) != 0) return;
+  if (uploads_.empty() || below(100) != 0) return;
   add(batch, {.kind = Step::Kind::unstage, .message = take_upload(0).message});
 }
 
@@ -138,7 +139,7 @@ void FaultWorkload::begin_upload() {
   put.entry = {.bytes = static_cast<std::uint32_t>(bytes), .shared = ++shared_};
   put.message = message_of(0, 0, put.entry);
   put.message->set_stored_body(BodyNumber{shared_});
-  uploads_.push_back({.put = std::move(put)});
+  uploads_.push_back({.put = std::move(put), .pace = 1 + below(below(3) == 0 ? 30 : 3)});
 }
 
 void FaultWorkload::send_part(Submission& batch, Upload& upload) {

@@ -60,6 +60,7 @@ class FaultWorkload {
   struct Upload {
     Step put{};
     std::size_t sent = 0;
+    std::uint64_t pace = 1;  // batches per step of it, about
   };
 
   void fill(Submission& batch);
