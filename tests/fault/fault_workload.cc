@@ -12,8 +12,9 @@ namespace {
 
 constexpr std::size_t kLanes = 10;
 constexpr std::size_t kLiveMax = 1500;
+constexpr std::size_t kSparseLiveMax = 10;
 constexpr std::size_t kLargeMax = 8;    // they cost time
-constexpr std::size_t kUploadsMax = 3;  // at a time
+constexpr std::size_t kUploadsMax = 4;  // at a time
 constexpr std::size_t kMiB = 1 << 20;
 
 }  // namespace
@@ -35,7 +36,7 @@ const Submission& FaultWorkload::next() {
 }
 
 void FaultWorkload::fill(Submission& batch) {
-  const bool is_crowded = live() > kLiveMax;
+  const bool is_crowded = live() > (is_sparse_ ? kSparseLiveMax : kLiveMax);
   send_ahead(batch);
   for (std::uint64_t steps = 1 + below(30); steps > 0; --steps) {
     const std::uint64_t dice = below(100);
@@ -96,10 +97,10 @@ void FaultWorkload::put(Submission& batch) {
   Sequence seq = ahead_.lanes[id].next_seq;
   if (below(10) == 0) seq += below(4);  // transient messages take sequences too
   const bool is_huge = below(2000) == 0 && large() < kLargeMax;
-  const std::uint64_t size = is_huge           ? kMiB + below(kMiB)
-                             : below(300) == 0 ? 20'000 + below(100'000)
-                             : below(20) == 0  ? below(8000)
-                                               : below(100);
+  const std::uint64_t size = is_huge                             ? kMiB + below(kMiB)
+                             : below(is_sparse_ ? 15 : 300) == 0 ? 20'000 + below(100'000)
+                             : below(20) == 0                    ? below(8000)
+                                                                 : below(100);
   Step put{.kind = Step::Kind::put, .lane = id, .seq = seq};
   put.entry = {.bytes = static_cast<std::uint32_t>(size), .is_transient = below(12) == 0};
   add(batch, std::move(put));
@@ -139,7 +140,7 @@ void FaultWorkload::begin_upload() {
   put.entry = {.bytes = static_cast<std::uint32_t>(bytes), .shared = ++shared_};
   put.message = message_of(0, 0, put.entry);
   put.message->set_stored_body(BodyNumber{shared_});
-  uploads_.push_back({.put = std::move(put), .pace = 1 + below(below(3) == 0 ? 30 : 3)});
+  uploads_.push_back({.put = std::move(put), .pace = 1 + below(below(3) == 0 ? 60 : 3)});
 }
 
 void FaultWorkload::send_part(Submission& batch, Upload& upload) {
@@ -176,7 +177,7 @@ void FaultWorkload::fan_out(Submission& batch, Step put) {
 void FaultWorkload::settle(Submission& batch) {
   const std::uint32_t id = pick_lane();
   const LaneModel& lane = ahead_.lanes[id];
-  const std::uint64_t dice = below(300);
+  const std::uint64_t dice = below(is_sparse_ ? 60 : 300);
   if (dice == 0) {
     add(batch, {.kind = Step::Kind::drop_lane, .lane = id});
   } else if (dice < 4) {
@@ -286,6 +287,7 @@ std::vector<std::string> FaultWorkload::judge(const Recovered& found,
   uploads_.clear();
   groups_.clear();
   open_group_ = 0;
+  is_sparse_ = below(3) == 0;
   std::ranges::fill(tickets_, 0);
   return wrong;
 }

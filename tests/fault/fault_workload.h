@@ -96,7 +96,8 @@ class FaultWorkload {
 
   std::map<std::uint64_t, Group> groups_;  // since
   std::uint64_t group_ = 0;                // the last one
-  std::uint64_t open_group_ = 0;           // 0: none
+  bool is_sparse_ = false;  // little stays for long, so that epochs go while bodies are staged
+  std::uint64_t open_group_ = 0;  // 0: none
 };
 
 }  // namespace harrier::test
