@@ -1,11 +1,11 @@
+#pragma once
+
 // What the programs on rabbitmq-c share: patient connections, and confirms in a window. Ends the
 // process where a rule is broken.
-#ifndef HARRIER_TESTS_RABBITMQ_SUPPORT_H
-#define HARRIER_TESTS_RABBITMQ_SUPPORT_H
-
 #include <amqp.h>
 #include <amqp_tcp_socket.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -65,7 +65,7 @@ static inline amqp_connection_state_t connect_patiently(void) {
     amqp_connection_state_t connection = try_connect();
     if (connection != NULL) return connection;
     if (seconds() > end) fail("no connection to the broker within %d s", kPatienceSeconds);
-    nanosleep(&(struct timespec){0, 50 * 1000 * 1000}, NULL);
+    poll(NULL, 0, 50);
   }
 }
 
@@ -128,5 +128,3 @@ static inline int await_confirms(amqp_connection_state_t connection, Confirms* c
   }
   return 1;
 }
-
-#endif
