@@ -169,7 +169,6 @@ class FullDiskTest(unittest.TestCase):
         self.await_that(lambda: self.count(consumer) == 0, 'an empty queue')
         return consumer
 
-    @unittest.expectedFailure  # the store reads nothing while it waits for space: remove this line with the mend
     def test_publishers_wait_and_consumers_get_what_is_there(self):
         self.fill_disk()
         process, confirmed = self.broker.process.pid, set(self.publisher.confirmed)
