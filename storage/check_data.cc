@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <system_error>
+#include <unordered_map>
 #include <utility>
 
 #include <fmt/core.h>
@@ -50,7 +51,7 @@ class Inspection {
     read_ack_records();
     read_snapshots();
     read_definitions();
-    compare_runs();
+    compare_lanes();
   }
 
  private:
@@ -68,7 +69,8 @@ class Inspection {
   void read_ack_records();
   void read_snapshots();
   void read_definitions();
-  void compare_runs();
+  void compare_lanes();
+  void compare_tally(const LaneState& lane);
   void compare_run(const LaneState& lane, const LaneRun& run);
 
   void note(std::string line) { report_.damage.push_back(std::move(line)); }
@@ -88,6 +90,7 @@ class Inspection {
   BodyReader bodies_;
   std::optional<LaneStates> lanes_;  // none if they cannot be recovered
   std::map<std::pair<Epoch, LaneId>, Found> found_;
+  std::unordered_map<LaneId, Tally> tallies_;  // of the unsettled persistent entries
 };
 
 void Inspection::read_lanes() {
@@ -128,7 +131,10 @@ void Inspection::read_block(const BlockKey& key, ByteView value) {
   while (const auto entry = block.next()) {
     ++found.entries;
     const bool is_settled = is_gone || (lane != nullptr && lane->settled.contains(entry->seq));
-    if (!is_settled && entry->parts.persistent) check_body(key, *entry);
+    if (!is_settled && entry->parts.persistent) {
+      tallies_[key.lane] += {1, entry->body_bytes};
+      check_body(key, *entry);
+    }
     ++(is_settled ? found.settled : report_.entries);
   }
   if (!block.ok()) {
@@ -198,7 +204,7 @@ void Inspection::read_definitions() {
   note(it->status(), "reading definitions");
 }
 
-void Inspection::compare_runs() {
+void Inspection::compare_lanes() {
   if (!lanes_) return;
   std::map<LaneId, const LaneState*> ordered;
   for (const auto& [id, lane] : lanes_->all())
@@ -206,7 +212,17 @@ void Inspection::compare_runs() {
   for (const auto& [id, lane] : ordered) {
     for (const LaneRun& run : lane->runs)
       compare_run(*lane, run);
+    compare_tally(*lane);
   }
+}
+
+// A restart believes the counters, without a look at the messages.
+void Inspection::compare_tally(const LaneState& lane) {
+  const Tally& counted = tallies_[lane.id];
+  if (lane.tally == counted) return;
+  note(fmt::format("lane {} counts {} messages of {} octets, {} messages of {} octets are there",
+                   lane.id.value, lane.tally.entries, lane.tally.bytes, counted.entries,
+                   counted.bytes));
 }
 
 // Blocks in which all is settled may be gone; nothing else may.
@@ -237,7 +253,7 @@ Result<DataReport, StoreError> check_data(const StoreConfig& config) {
   const StoreError none{StoreError::Kind::unusable,
                         fmt::format("there is no store in {}", config.data_dir)};
   if (!std::filesystem::exists(config.data_dir + "/db", ignored)) return fail(none);
-  const auto directory = DataDir::open(config.data_dir);
+  const auto directory = DataDir::open_to_read(config.data_dir);
   if (!directory) return fail(directory.error());
   const auto format = read_store_format(*directory);
   if (!format) return fail(format.error());
