@@ -129,18 +129,15 @@ void GarbageCollector::delete_acks(const Census& census) {
   delete_files(columns_.ack, files);
 }
 
-// A block without its body would look like damage to a reader that found it just before.
+// A reader may still find the block of a settled entry: BodyReader::is_collected tells it then that
+// this is no damage.
 void GarbageCollector::delete_bodies(const Census& census) {
   Files files = files_of(columns_.sh);
-  if (files.empty()) return;
-  const Files blocks = files_of(columns_.msg);
   std::erase_if(files, [&](const rocksdb::LiveFileMetaData& file) {
     const auto epochs = epochs_in(file);
-    if (!epochs || epochs->last >= census.in_memory_from || is_needed(census, *epochs)) return true;
-    return std::any_of(blocks.begin(), blocks.end(), [&](const rocksdb::LiveFileMetaData& block) {
-      const auto others = epochs_in(block);
-      return others && others->first <= epochs->last && others->last >= epochs->first;
-    });
+    if (!epochs || epochs->last >= census.current) return true;
+    const auto at = std::lower_bound(census.bodies.begin(), census.bodies.end(), epochs->first);
+    return at != census.bodies.end() && *at <= epochs->last;
   });
   delete_files(columns_.sh, files);
 }

@@ -27,6 +27,7 @@ struct Census {
   Epoch in_memory_from = 0;      // from here on blocks may lie in memory, not in files
   Epoch checkpoint = 0;          // from here on ack records are needed
   std::vector<EpochUse> needed;  // ascending: epochs in which some lane has unsettled entries
+  std::vector<Epoch> bodies;     // ascending: epochs in which bodies of unsettled entries lie
   bool has_live_bytes = false;   // whether those of `needed` were counted
 };
 
@@ -35,9 +36,10 @@ struct GarbageLimits {
 };
 
 // Gives space back, on a thread of its own: deleting a file of 64 MiB takes RocksDB tens of
-// milliseconds. Whole files in which nothing is needed are deleted, bodies after the blocks that
-// refer to them. A file that is kept for less than half of its octets is compacted once it is old:
-// the filter then leaves the settled blocks out. The bodies of its epochs stay.
+// milliseconds. Whole files in which nothing is needed are deleted, of blocks and of bodies each by
+// itself: a small message that stays does not keep the bodies of its epoch. A file that is kept for
+// less than half of its octets is compacted once it is old: the filter then leaves the settled
+// blocks out.
 class GarbageCollector {
  public:
   explicit GarbageCollector(const Columns& columns, GarbageLimits limits = {});

@@ -122,7 +122,7 @@ class PageWalk {
     std::string ignored;
     const rocksdb::Status found =
         columns_.db->Get(rocksdb::ReadOptions(), columns_.msg, slice(octets.view()), &ignored);
-    if (found.IsNotFound() || bodies_.is_collected(entry)) return;
+    if (found.IsNotFound() || bodies_.is_collected(key.epoch, entry)) return;
     damaged(StoreError::Kind::corruption,
             fmt::format("message {} of lane {} cannot be read: its body is damaged or missing "
                         "(key {}); the data directory needs a repair or a backup",

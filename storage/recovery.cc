@@ -140,12 +140,27 @@ Result<void, StoreError> replay_acks(const Columns& columns, RecoveredStore& sto
   return {};
 }
 
-// Of a block: which epochs the bodies of its entries need.
-bool count_bodies(const BlockKey& key, ByteView value, LaneStates& lanes, LaneState& lane) {
-  BlockReader block(key, value);
-  while (const auto entry = block.next())
-    lanes.add_body(lane, entry->seq, entry->body_place.runs, key.epoch);
-  return block.ok();
+// Adds a block to its lane: by its header, and by its entries if there are bodies apart. False if
+// it is damaged.
+bool count_block(const BlockKey& key, ByteView value, LaneStates& lanes, LaneState& lane) {
+  const auto header = read_block_header(value);
+  if (!header) return false;
+  LaneRun run{.epoch = key.epoch,
+              .first_seq = header->first_seq,
+              .last_seq = key.last_seq,
+              .entries = header->entries,
+              .bytes = value.size()};
+  if (header->has_bodies_apart) {
+    BlockReader block(key, value);
+    while (const auto entry = block.next()) {
+      const BodyPlace& body = entry->body_place;
+      if (body.is_in(key.epoch)) run.bodies = hull(run.bodies, {entry->seq, entry->seq + 1});
+      lanes.add_body(lane, entry->seq, body.runs, key.epoch);
+    }
+    if (!block.ok()) return false;
+  }
+  lanes.add_block(lane, run);
+  return true;
 }
 
 Result<void, StoreError> count_blocks(const Columns& columns, RecoveredStore& store) {
@@ -153,17 +168,10 @@ Result<void, StoreError> count_blocks(const Columns& columns, RecoveredStore& st
   const KeyOctets<4> first = encode_epoch(store.checkpoint);
   for (it->Seek(slice(first.view())); it->Valid(); it->Next()) {
     const auto key = decode_block_key(view(it->key()));
-    const auto header = read_block_header(view(it->value()));
-    if (!key || !header) return fail(damaged("block", view(it->key())));
+    if (!key) return fail(damaged("block key", view(it->key())));
     LaneState* lane = store.lanes.obtain(key->lane);
     if (lane == nullptr) continue;
-    store.lanes.add_block(*lane, {.epoch = key->epoch,
-                                  .first_seq = header->first_seq,
-                                  .last_seq = key->last_seq,
-                                  .entries = header->entries,
-                                  .bytes = it->value().size()});
-    if (!header->has_bodies_elsewhere) continue;
-    if (!count_bodies(*key, view(it->value()), store.lanes, *lane)) {
+    if (!count_block(*key, view(it->value()), store.lanes, *lane)) {
       return fail(damaged("block", view(it->key())));
     }
   }
