@@ -129,6 +129,11 @@ bool BodyReader::is_collected(Epoch epoch, const BlockEntry& entry) const {
                      [&](const BodyRun& run) { return !holds_bodies(run.epoch); });
 }
 
+std::optional<StoreError> BodyReader::read_error() const {
+  if (chunks_ == nullptr || chunks_->status().ok() || chunks_->status().IsCorruption()) return {};
+  return store_error(chunks_->status(), "reading bodies");
+}
+
 // The list of files is asked too, because an iterator may pass over a file whose first block cannot
 // be read (file_scan.h).
 bool BodyReader::holds_bodies(Epoch epoch) const {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 
 #include "storage/block.h"
@@ -83,6 +84,9 @@ class BodyReader {
 
   // Null when the body of an entry of a block in `epoch` is missing or damaged.
   MessageRef message(Epoch epoch, const BlockEntry& entry);
+
+  // Whether the last body was missed for another reason than that it is missing or damaged.
+  std::optional<StoreError> read_error() const;
 
   // Whether an epoch in which chunks of the body of an entry of a block in `epoch` lay is gone as a
   // whole: all that needed it is settled.

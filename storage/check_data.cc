@@ -12,7 +12,6 @@
 #include <fmt/core.h>
 #include <rocksdb/db.h>
 #include <rocksdb/iterator.h>
-#include <rocksdb/metadata.h>
 
 #include "storage/block.h"
 #include "storage/body_store.h"
@@ -34,9 +33,8 @@ ByteView view(const rocksdb::Slice& octets) {
 }
 
 std::string describe(ByteView octets) {
-  const std::optional<BlockKey> key = decode_block_key(octets);
-  if (!key) return octets.empty() ? "the begin" : "the next file";
-  return fmt::format("epoch {} lane {} sequence {}", key->epoch, key->lane.value, key->last_seq);
+  if (!decode_block_key(octets)) return octets.empty() ? "the begin" : "the next file";
+  return block_place(octets);
 }
 
 // Everything that is read of one open database.
@@ -149,24 +147,9 @@ void Inspection::check_body(const BlockKey& key, const BlockEntry& entry) {
                    key.lane.value, key.epoch));
 }
 
-// Notes what cannot be read behind the key `last` and returns the key from which it can again, the
-// first one to be reached from the end of the damaged file. Empty if no file is behind `last`.
+// Notes what cannot be read behind the key `last` and returns the key from which it can again.
 std::string Inspection::skip_damage(const std::string& last, const rocksdb::Status& status) {
-  std::vector<rocksdb::LiveFileMetaData> files;
-  columns_.db->GetLiveFilesMetaData(&files);
-  const rocksdb::LiveFileMetaData* damaged = nullptr;
-  for (const rocksdb::LiveFileMetaData& file : files) {
-    if (file.column_family_name != columns_.msg->GetName() || file.largestkey <= last) continue;
-    if (damaged == nullptr || file.smallestkey < damaged->smallestkey) damaged = &file;
-  }
-  std::string resume;
-  if (damaged != nullptr) {
-    resume = damaged->largestkey + '\0';
-    const auto it = iterate(columns_.msg);
-    it->SeekForPrev(damaged->largestkey);
-    for (; it->Valid() && it->key().compare(last) > 0; it->Prev())
-      resume = it->key().ToString();
-  }
+  const std::string resume = resume_behind(*columns_.db, columns_.msg, last);
   note(fmt::format("messages between {} and {} cannot be read: {}", describe(last),
                    resume.empty() ? "the end" : describe(resume), status.ToString()));
   return resume;
@@ -199,7 +182,11 @@ void Inspection::read_snapshots() {
 void Inspection::read_definitions() {
   const auto it = iterate(columns_.meta);
   for (it->SeekToFirst(); it->Valid(); it->Next()) {
-    if (it->key().starts_with(kDefinitionPrefix)) ++report_.definitions;
+    if (it->key().starts_with(kDefinitionPrefix)) {
+      ++report_.definitions;
+    } else if (!decode_note(view(it->value()))) {
+      note(fmt::format("the store's note {} is damaged", view(it->key())));
+    }
   }
   note(it->status(), "reading definitions");
 }

@@ -57,7 +57,7 @@ CommitWriter::CommitWriter(Database& database, FloorFilter& filter, RecoveredSto
       block_(recovered.run),
       epoch_bytes_(memtables_.replayed_bytes()),  // they fill the memtables too
       epoch_began_(now()),
-      reader_(columns_, recovered.first_run),
+      reader_(columns_, recovered.first_run, recovered.on_damage),
       garbage_(columns_, limits.garbage) {
   begin_checkpoint();
 }

@@ -1,10 +1,12 @@
 #include "storage/garbage_collector.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
+#include <rocksdb/iterator.h>
 #include <rocksdb/metadata.h>
 
 #include "base/log.h"
@@ -182,11 +184,27 @@ void GarbageCollector::compact_sparse_files(const Census& census) {
   watched_ = std::move(watched);
 }
 
+// A compaction that finds damage ends all writes to the database.
+bool GarbageCollector::is_readable(rocksdb::ColumnFamilyHandle* column, const rocksdb::Slice& begin,
+                                   const rocksdb::Slice& end) const {
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;
+  options.verify_checksums = true;
+  options.iterate_upper_bound = &end;
+  const std::unique_ptr<rocksdb::Iterator> it(columns_.db->NewIterator(options, column));
+  for (it->Seek(begin); it->Valid() && !cancelled_.load();)
+    it->Next();
+  if (it->status().ok()) return true;
+  kLog.warning("{}", store_error(it->status(), "old messages are not compacted").detail);
+  return false;
+}
+
 void GarbageCollector::compact(Epoch from, Epoch to) {
   const auto first = encode_epoch(from);
   const auto last = encode(BlockKey{to, LaneId{UINT32_MAX}, UINT64_MAX});
   const rocksdb::Slice begin(first.view().data(), first.view().size());
   const rocksdb::Slice end(last.view().data(), last.view().size());
+  if (!is_readable(columns_.msg, begin, end)) return;
   rocksdb::CompactRangeOptions options;
   options.exclusive_manual_compaction = false;
   options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;

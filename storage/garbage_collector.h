@@ -15,6 +15,7 @@
 #include "storage/lane_states.h"
 
 namespace rocksdb {
+class Slice;
 struct LiveFileMetaData;
 }  // namespace rocksdb
 
@@ -88,6 +89,8 @@ class GarbageCollector {
   void delete_bodies(const Census& census);
   void delete_files(rocksdb::ColumnFamilyHandle* column, const Files& files);
   void compact_sparse_files(const Census& census);
+  bool is_readable(rocksdb::ColumnFamilyHandle* column, const rocksdb::Slice& begin,
+                   const rocksdb::Slice& end) const;
   void compact(Epoch from, Epoch to);
 
   const Columns columns_;

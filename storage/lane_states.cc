@@ -178,6 +178,15 @@ void LaneStates::drop(LaneId lane, Epoch current) {
   dropped_[lane] = current;
 }
 
+void LaneStates::forget_runs() {
+  runs_of_epoch_.clear();
+  bodies_of_epoch_.clear();
+  for (auto& [id, lane] : lanes_) {
+    lane.runs.clear();
+    lane.bodies.clear();
+  }
+}
+
 void LaneStates::release_settled_runs(LaneState& lane) {
   std::erase_if(lane.runs, [&](LaneRun& run) {
     if (lane.settled.covers(run.bodies)) release_bodies(run);

@@ -125,6 +125,9 @@ class LaneStates {
 
   bool is_dropped(LaneId lane) const { return dropped_.contains(lane); }
 
+  // Forgets where the entries and bodies of all lanes lie, which is then told anew.
+  void forget_runs();
+
   // Looks also at runs behind an old unsettled entry, which settle() does not.
   void release_settled_runs(LaneState& lane);
 

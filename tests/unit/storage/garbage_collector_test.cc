@@ -1,5 +1,6 @@
 #include "storage/garbage_collector.h"
 
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -83,7 +84,7 @@ Census census_of(const Bench& bench) {
 TEST_SUITE("garbage collector") {
   TEST_CASE("an old epoch kept by a few messages is compacted down to them, once") {
     Bench bench(kEpoch, {.epoch_time_max = std::chrono::minutes(0)});
-    const Sequence slow = leave_some_in_each_epoch(bench);
+    Sequence slow = leave_some_in_each_epoch(bench);
     REQUIRE(bench.lane(kSlow).runs.size() > 3);
     const std::uint64_t before = block_bytes(bench);
     REQUIRE(before > 1'500'000);
@@ -102,6 +103,25 @@ TEST_SUITE("garbage collector") {
         use.live_bytes = kEpoch;
       collector.collect(census);
       CHECK(block_bytes(bench) == before);
+    }
+    SUBCASE("not where it is damaged, which would end all writes") {
+      std::vector<rocksdb::LiveFileMetaData> files;
+      bench.database->columns().db->GetLiveFilesMetaData(&files);
+      for (const rocksdb::LiveFileMetaData& file : files) {
+        if (file.column_family_name != "msg") continue;
+        const std::string path = file.db_path + file.name;
+        std::fstream(path, std::ios::in | std::ios::out | std::ios::binary)
+            .seekp(static_cast<std::streamoff>(file.size / 2))
+            .write("spoilt", 6);
+      }
+      GarbageCollector collector(bench.database->columns(),
+                                 {.compact_after = std::chrono::seconds(0)});
+      collector.collect(census_of(bench));
+      CHECK(block_bytes(bench) == before);
+      bench.accounts.put(bench.batch, kSlow, ++slow, text_message("still written"));
+      bench.write();
+      CHECK(bench.writer->sync().has_value());
+      return;
     }
     SUBCASE("when it is old") {
       GarbageCollector collector(bench.database->columns(),
