@@ -17,7 +17,8 @@ BindingIdentityView identity_of(const Binding& binding) {
 
 }  // namespace
 
-Result<void, ProtocolError> ExchangeType::validate_binding(const BindingDefinition&) const {
+Result<void, ProtocolError> ExchangeType::validate_binding(const BindingDefinition&,
+                                                           Destination) const {
   return {};
 }
 

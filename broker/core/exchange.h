@@ -14,6 +14,7 @@
 #include "broker/core/definitions.h"
 #include "broker/core/queue_handle.h"
 #include "protocol/field_table.h"
+#include "protocol/properties.h"
 #include "protocol/reply_code.h"
 
 namespace harrier {
@@ -34,6 +35,8 @@ struct RoutingInput {
   std::span<const std::string_view> routing_keys;
   // Headers of the message; an empty view when it has none. Decoded only by those who need it.
   TableView headers;
+  // All its properties; null counts as none.
+  const PropertiesView* properties = nullptr;
 };
 
 // A reused list of destinations: an exchange type appends, the caller removes doubles.
@@ -46,7 +49,8 @@ class ExchangeType {
   virtual ~ExchangeType() = default;
 
   // Refuses a binding this type cannot serve (PRECONDITION_FAILED). Changes nothing.
-  virtual Result<void, ProtocolError> validate_binding(const BindingDefinition& binding) const;
+  virtual Result<void, ProtocolError> validate_binding(const BindingDefinition& binding,
+                                                       Destination destination) const;
   // `binding` is new to this exchange and passed validate_binding(). The same object comes back in
   // unbind() and lives until then.
   virtual void bind(const BindingDefinition& binding, Destination destination) = 0;

@@ -311,12 +311,11 @@ Result<bool, ProtocolError> VirtualHost::check_bind(const BindingDefinition& wan
   const Exchange* source = find_exchange(wanted.source);
   if (source == nullptr) return fail(no_exchange(wanted.source, name_));
   const bool to_queue = wanted.destination_kind == DestinationKind::queue;
-  const QueueHandle* queue = to_queue ? find_queue(wanted.destination) : nullptr;
+  QueueHandle* queue = to_queue ? find_queue(wanted.destination) : nullptr;
   if (to_queue && queue == nullptr) return fail(no_queue(wanted.destination, name_));
-  if (!to_queue && find_exchange(wanted.destination) == nullptr) {
-    return fail(no_exchange(wanted.destination, name_));
-  }
-  if (auto valid = source->type().validate_binding(wanted); !valid) {
+  Exchange* exchange = to_queue ? nullptr : find_exchange(wanted.destination);
+  if (!to_queue && exchange == nullptr) return fail(no_exchange(wanted.destination, name_));
+  if (auto valid = source->type().validate_binding(wanted, {queue, exchange}); !valid) {
     return fail(std::move(valid.error()));
   }
   if (queue != nullptr && is_locked(queue->definition(), connection)) {

@@ -223,7 +223,7 @@ Outcome publish(Channel& channel, AssembledContent& content) {
     return {};
   }
 
-  channel.vhost().route(**exchange, {scratch.keys, headers}, scratch.queues);
+  channel.vhost().route(**exchange, {scratch.keys, headers, &properties}, scratch.queues);
   if (channel.transaction()) {
     hold_until_commit(channel, std::move(message), scratch.queues, content.mandatory);
     return {};
