@@ -45,6 +45,7 @@ bool BindingEqual::operator()(const BindingIdentityView& a, const Binding* b) co
 Exchange::Exchange(ExchangeDefinition definition, std::unique_ptr<ExchangeType> type)
     : definition_(std::move(definition)),
       type_(std::move(type)),
+      history_(type_->history()),
       alternate_(alternate_exchange(definition_.arguments)) {}
 
 Binding* Exchange::find(const BindingIdentityView& identity) const {

@@ -20,6 +20,7 @@
 namespace harrier {
 
 class Exchange;
+class MessageHistory;
 
 // Where a binding leads: exactly one of the two is set.
 struct Destination {
@@ -59,6 +60,10 @@ class ExchangeType {
   // the number of bindings that do not match, wherever the type permits it, and nothing may be
   // allocated once reused memory has its size.
   virtual void route(const RoutingInput& input, Destinations& out) const = 0;
+
+  // For a type that keeps what it is sent, for those who bind later; null for all others. Always
+  // the same.
+  virtual MessageHistory* history() { return nullptr; }
 };
 
 struct Binding;
@@ -114,6 +119,8 @@ class Exchange {
 
   const ExchangeType& type() const { return *type_; }
 
+  MessageHistory* history() const { return history_; }
+
   // Name of the alternate exchange, empty when there is none.
   const std::string& alternate() const { return alternate_; }
 
@@ -132,6 +139,7 @@ class Exchange {
 
   ExchangeDefinition definition_;
   std::unique_ptr<ExchangeType> type_;
+  MessageHistory* history_;  // of type_, null for most
   std::string alternate_;
   std::list<Binding> outgoing_;  // oldest first
   std::unordered_set<Binding*, BindingHash, BindingEqual> index_;

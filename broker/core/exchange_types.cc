@@ -12,6 +12,7 @@ constexpr ExchangeTypeEntry kExchangeTypes[] = {
     {"x-local-random", make_local_random_exchange},
     {"x-modulus-hash", make_modulus_hash_exchange},
     {"x-random", make_random_exchange},
+    {"x-recent-history", make_recent_history_exchange, validate_recent_history_exchange},
 };
 
 }  // namespace

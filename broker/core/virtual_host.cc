@@ -79,6 +79,7 @@ struct VirtualHost::Topology {
   // Scratch of route() and of removals.
   std::uint64_t route_number = 0;
   std::vector<Exchange*> visited;
+  std::vector<Exchange*> keepers;
   Destinations chosen;
   std::vector<Exchange*> doomed;
 
@@ -412,10 +413,12 @@ RouteOutcome VirtualHost::route(Exchange& exchange, const RoutingInput& input,
   Topology& topology = *topology_;
   ++topology.route_number;
   topology.visited.clear();
+  topology.keepers.clear();
   queues.clear();
   topology.visit(exchange);
   for (std::size_t next = 0; next < topology.visited.size(); ++next) {
-    const Exchange& asked = *topology.visited[next];
+    Exchange& asked = *topology.visited[next];
+    if (asked.history() != nullptr) topology.keepers.push_back(&asked);
     topology.chosen.clear();
     asked.type().route(input, topology.chosen);
     if (topology.chosen.empty() && !asked.alternate().empty()) {
@@ -431,7 +434,7 @@ RouteOutcome VirtualHost::route(Exchange& exchange, const RoutingInput& input,
       }
     }
   }
-  return {!queues.empty()};
+  return {!queues.empty(), topology.keepers};
 }
 
 void VirtualHost::check_invariants() const {

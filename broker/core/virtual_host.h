@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,8 @@ struct Removed {
 
 struct RouteOutcome {
   bool routed = false;  // at least one queue; what basic.publish/mandatory asks
+  // The exchanges asked that keep messages (Exchange::history). Valid until the next route().
+  std::span<Exchange* const> keepers;
 };
 
 // One shard's replica of a virtual host: exchanges, bindings and the directory of queues. Control

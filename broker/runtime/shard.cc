@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "broker/runtime/broker.h"
+#include "broker/runtime/recent_messages.h"
 #include "broker/runtime/subscriptions.h"
 
 namespace harrier {
@@ -149,6 +150,7 @@ Removed Shard::apply_to(VirtualHost& vhost, const TopologyChange& change) {
     return vhost.remove_exchange(gone->name);
   } else if (const auto* bind = std::get_if<AddBinding>(&change.step)) {
     vhost.add_binding(bind->definition);
+    if (index_ == 0) send_recent(*this, vhost, bind->definition);
   } else if (const auto* unbind = std::get_if<RemoveBinding>(&change.step)) {
     return vhost.remove_binding(unbind->definition);
   } else if (const auto* queue = std::get_if<AddQueue>(&change.step)) {
