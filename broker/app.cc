@@ -133,7 +133,7 @@ void App::watch_resources() {
 void App::take_admin_commands() {
   backups_ = std::make_unique<Backups>(*store_, config_.store.data_dir);
   admin_ = std::make_unique<AdminServer>(
-      [context = AdminContext{*backups_}](std::string_view line, AdminReplyTo reply) {
+      [context = AdminContext{*backups_, *broker_}](std::string_view line, AdminReplyTo reply) {
         run_admin_command(context, line, std::move(reply));
       });
   if (auto opened = admin_->open(config_.store.data_dir); !opened) {

@@ -23,6 +23,7 @@ struct Group {
 
 constexpr Group kGroups[] = {
     {"config", "Configuration files and their keys"},
+    {"trace", "Copies of all messages, for debugging"},
 };
 
 constexpr Command kCommands[] = {
@@ -30,6 +31,9 @@ constexpr Command kCommands[] = {
     {"config check", "Says what is wrong with a configuration file", define_config_check},
     {"config explain", "Says what a configuration key means", define_config_explain},
     {"config keys", "Lists every configuration key", define_config_keys},
+    {"trace off", "Ends the copies to amq.rabbitmq.trace", define_trace_off},
+    {"trace on", "Copies every message published and delivered to amq.rabbitmq.trace",
+     define_trace_on},
 };
 
 struct Defined {

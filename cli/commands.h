@@ -46,5 +46,7 @@ RunCommand define_backup(CLI::App& app);
 RunCommand define_config_check(CLI::App& app);
 RunCommand define_config_explain(CLI::App& app);
 RunCommand define_config_keys(CLI::App& app);
+RunCommand define_trace_off(CLI::App& app);
+RunCommand define_trace_on(CLI::App& app);
 
 }  // namespace harrier

@@ -12,6 +12,7 @@ constexpr Logger kLog("admin");
 
 constexpr AdminCommand kCommands[] = {
     {"backup", run_backup},
+    {"trace", run_trace},
 };
 
 void refuse(std::string why, AdminReplyTo& reply) {

@@ -11,10 +11,12 @@
 namespace harrier {
 
 class Backups;
+class Broker;
 
 // What commands act on.
 struct AdminContext {
   Backups& backups;
+  Broker& broker;
 };
 
 // Makes a reply; runs on the admin thread, where it may take a moment.
@@ -37,5 +39,7 @@ void run_admin_command(const AdminContext& context, std::string_view line, Admin
 
 // backup.cc
 void run_backup(const AdminContext& context, const AdminRequest& request, AdminDone done);
+// trace.cc
+void run_trace(const AdminContext& context, const AdminRequest& request, AdminDone done);
 
 }  // namespace harrier

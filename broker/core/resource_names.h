@@ -10,6 +10,9 @@ namespace harrier {
 // Names of exchanges, queues and consumers: how they are shown, which are reserved, how the server
 // makes its own.
 
+// The exchange of the firehose, in every virtual host.
+inline constexpr std::string_view kTraceExchange = "amq.rabbitmq.trace";
+
 // What every reply-text calls a resource: queue 'q' in vhost '/'. The default exchange has an
 // empty name there.
 std::string queue_text(std::string_view queue, std::string_view vhost);

@@ -25,7 +25,7 @@ struct PredeclaredExchange {
 // exchange are RabbitMQ's.
 constexpr PredeclaredExchange kPredeclaredExchanges[] = {
     {"amq.direct", "direct"}, {"amq.fanout", "fanout"}, {"amq.headers", "headers"},
-    {"amq.match", "headers"}, {"amq.topic", "topic"},   {"amq.rabbitmq.trace", "topic", true},
+    {"amq.match", "headers"}, {"amq.topic", "topic"},   {kTraceExchange, "topic", true},
 };
 
 struct QueueEntry {

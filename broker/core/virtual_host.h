@@ -46,6 +46,11 @@ class VirtualHost {
 
   const std::string& name() const { return name_; }
 
+  // Whether what is published and delivered here is copied to kTraceExchange. Off at the start.
+  bool is_traced() const { return is_traced_; }
+
+  void set_traced(bool traced) { is_traced_ = traced; }
+
   // O(1) look-ups. "" is the default exchange.
   Exchange* find_exchange(std::string_view name) const;
   QueueHandle* find_queue(std::string_view name) const;
@@ -108,6 +113,7 @@ class VirtualHost {
 
  private:
   std::string name_;
+  bool is_traced_ = false;
   struct Topology;
   std::unique_ptr<Topology> topology_;
 };

@@ -122,6 +122,18 @@ void Control::add_vhost(Shard& from, std::string vhost, Done done) {
   });
 }
 
+void Control::set_tracing(Shard& from, std::string vhost, bool on, Done done) {
+  run_on_control(from, [this, &from, vhost = std::move(vhost), on,
+                        done = std::move(done)]() mutable {
+    if (shard0().find_vhost(vhost) == nullptr) {
+      return answer(
+          from, std::move(done),
+          fail(ProtocolError{ReplyCode::not_found, "virtual host '" + vhost + "' does not exist"}));
+    }
+    commit(from, {std::move(vhost), SetTracing{on}}, std::move(done));
+  });
+}
+
 void Control::reserve_lanes(Shard& from, std::uint32_t count,
                             UniqueFunction<void(std::vector<LaneId>)> done) {
   run_on_control(from, [this, &from, count, done = std::move(done)]() mutable {

@@ -45,6 +45,8 @@ class Control {
   void unbind(Shard& from, std::string vhost, BindingDefinition wanted, ConnectionId connection,
               Done done);
   void add_vhost(Shard& from, std::string vhost, Done done);
+  // Whether messages of the virtual host are copied to its amq.rabbitmq.trace. NOT_FOUND.
+  void set_tracing(Shard& from, std::string vhost, bool on, Done done);
 
   // Lanes for queues that are not durable: not in use, gone after a restart. `done` runs in a turn
   // of `from`, maybe within this call.

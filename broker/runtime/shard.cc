@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "broker/runtime/broker.h"
+#include "broker/runtime/internal_publish.h"
 #include "broker/runtime/recent_messages.h"
 #include "broker/runtime/subscriptions.h"
 
@@ -22,6 +23,7 @@ Shard::Shard(Broker& broker, ShardIndex index, const Clock& clock, Store& store,
   outboxes_.resize(broker.shard_count());
   sent_octets_.resize(broker.shard_count());
   subscriptions_ = std::make_unique<Subscriptions>(*this);
+  own_messages_ = std::make_unique<OwnMessages>(*this);
   StoreListener listener;
   listener.on_durable = [this](Ticket durable) {
     // Pairs with the load in release_durable(), which may run before the posted task does.
@@ -157,6 +159,8 @@ Removed Shard::apply_to(VirtualHost& vhost, const TopologyChange& change) {
     add_queue(vhost, queue->definition);
   } else if (const auto* removed = std::get_if<RemoveQueue>(&change.step)) {
     return remove_queue(vhost, removed->name);
+  } else if (const auto* tracing = std::get_if<SetTracing>(&change.step)) {
+    vhost.set_traced(tracing->on);
   }
   return {};
 }

@@ -36,10 +36,15 @@ struct RemoveBinding {
   BindingDefinition definition;
 };
 
+// Not recorded: off after a restart, as in RabbitMQ.
+struct SetTracing {
+  bool on = false;
+};
+
 struct TopologyChange {
   std::string vhost;
   std::variant<AddVhost, RemoveVhost, AddExchange, RemoveExchange, AddQueue, RemoveQueue,
-               AddBinding, RemoveBinding>
+               AddBinding, RemoveBinding, SetTracing>
       step;
 };
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "broker/session/channel.h"
+#include "broker/session/firehose.h"
 
 namespace harrier {
 
@@ -33,6 +34,9 @@ void ChannelConsumer::deliver(Delivery&& delivery) {
   method.exchange = message.exchange();
   method.routing_key = message.routing_key();
   channel_.send_content(method, delivery.message);
+  if (channel_.vhost().is_traced()) [[unlikely]] {
+    trace_delivery(channel_, message, queue_->name(), delivery.redelivered);
+  }
 }
 
 void ChannelConsumer::cancelled() {

@@ -14,6 +14,7 @@
 #include "broker/runtime/broker.h"
 #include "broker/runtime/handover.h"
 #include "broker/session/channel_consumer.h"
+#include "broker/session/firehose.h"
 #include "broker/session/methods/methods.h"
 #include "broker/session/methods/names.h"
 #include "broker/session/reply_to.h"
@@ -101,6 +102,9 @@ void send_get_ok(Channel& channel, const QueueRef& queue, bool no_ack, const Got
   ok.routing_key = message.routing_key();
   ok.message_count = static_cast<std::uint32_t>(got.ready_left);
   channel.send_content(ok, got.delivery.message);
+  if (channel.vhost().is_traced()) [[unlikely]] {
+    trace_delivery(channel, message, queue->name(), got.delivery.redelivered);
+  }
 }
 
 }  // namespace

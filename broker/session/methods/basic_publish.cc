@@ -14,6 +14,7 @@
 #include "broker/runtime/broker.h"
 #include "broker/runtime/handover.h"
 #include "broker/runtime/recent_messages.h"
+#include "broker/session/firehose.h"
 #include "broker/session/large_publish.h"
 #include "broker/session/methods/methods.h"
 #include "broker/session/publishing.h"
@@ -228,12 +229,17 @@ Outcome publish(Channel& channel, AssembledContent& content) {
     message = rewritten(*message, without_bcc(message->properties()).view());
   }
   if (content.exchange.empty() && is_reply_to_queue(content.routing_key)) {
+    if (channel.vhost().is_traced()) [[unlikely]]
+      trace_reply(channel, *message);
     publish_reply(channel, std::move(message), content.mandatory);
     return {};
   }
 
   const RouteOutcome outcome =
       channel.vhost().route(**exchange, {scratch.keys, headers, &properties}, scratch.queues);
+  if (channel.vhost().is_traced()) [[unlikely]] {
+    trace_publish(channel, *message, scratch.keys, scratch.queues);
+  }
   if (!outcome.keepers.empty()) keep_recent(channel, outcome, message, scratch.queues);
   if (channel.transaction()) {
     hold_until_commit(channel, std::move(message), scratch.queues, content.mandatory);
