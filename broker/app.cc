@@ -65,7 +65,10 @@ Result<void, std::string> App::start() {
 
   broker_ = std::make_unique<Broker>(choose_shards(config_.runtime), clock_, *store_, end_process,
                                      config_.runtime.queue_memory_bytes);
-  if (auto recovered = broker_->recover(config_.auth.default_vhost); !recovered) {
+  if (auto recovered =
+          broker_->recover(config_.auth.default_vhost,
+                           config_.log.exchange ? LogExchange::declared : LogExchange::none);
+      !recovered) {
     return fail(recovered.error().detail);
   }
   start_shards();
@@ -82,6 +85,9 @@ Result<void, std::string> App::start() {
   for (auto& server : servers_)
     server->start();
   take_admin_commands();
+  if (config_.log.exchange) {
+    log_publisher_ = std::make_unique<LogPublisher>(*broker_, config_.log.exchange_level);
+  }
   running_ = true;
   return {};
 }
@@ -167,6 +173,7 @@ void App::close_connections() {
 
 void App::stop() {
   if (!std::exchange(running_, false)) return;
+  if (log_publisher_) log_publisher_->stop();
   listener_->stop();
   admin_->stop();  // stays: what was asked for may still be answered, to nobody
   watcher_.reset();

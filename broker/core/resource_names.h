@@ -12,6 +12,9 @@ namespace harrier {
 
 // The exchange of the firehose, in every virtual host.
 inline constexpr std::string_view kTraceExchange = "amq.rabbitmq.trace";
+// What happens in the broker, and its log: in the default virtual host.
+inline constexpr std::string_view kEventExchange = "amq.rabbitmq.event";
+inline constexpr std::string_view kLogExchange = "amq.rabbitmq.log";
 
 // What every reply-text calls a resource: queue 'q' in vhost '/'. The default exchange has an
 // empty name there.

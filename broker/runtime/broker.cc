@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "broker/core/definition_records.h"
 #include "broker/core/exchange_types.h"
+#include "broker/core/resource_names.h"
 
 namespace harrier {
 namespace {
@@ -52,7 +53,8 @@ Broker::~Broker() = default;
 // Reads definitions and messages back, in the order in which they depend on each other.
 class Broker::Recovery {
  public:
-  explicit Recovery(Broker& broker) : broker_(broker), store_(broker.store_) {}
+  Recovery(Broker& broker, LogExchange log_exchange)
+      : broker_(broker), store_(broker.store_), log_exchange_(log_exchange) {}
 
   Result<void, StoreError> run(const std::string& default_vhost) {
     Result<void, StoreError> done = read_definitions();
@@ -62,6 +64,7 @@ class Broker::Recovery {
       broker_.shard(0).batch().put_record(vhost_record_key(default_vhost),
                                           vhost_record({default_vhost}));
       apply({default_vhost, AddVhost{}});
+      add_own_exchanges();
     }
     return done;
   }
@@ -94,6 +97,7 @@ class Broker::Recovery {
           return true;
         });
     if (!done) return done;
+    if (any_vhost_) add_own_exchanges();
     done = scan(kExchangeRecords, "exchange", decode_exchange_record,
                 [&](Stored<ExchangeDefinition> stored) { return add_exchange(std::move(stored)); });
     if (!done) return done;
@@ -104,6 +108,21 @@ class Broker::Recovery {
                 [&](Stored<BindingDefinition> stored) { return add_binding(std::move(stored)); });
     if (!done) return done;
     return read_next_lane();
+  }
+
+  // Topic exchanges through which the broker itself publishes. Before the bindings, which are
+  // recorded as for any durable exchange.
+  void add_own_exchanges() {
+    if (broker_.shard(0).find_vhost(broker_.default_vhost_) == nullptr) return;
+    ExchangeDefinition exchange;
+    exchange.type = "topic";
+    exchange.durable = true;
+    exchange.internal = true;
+    exchange.name = kEventExchange;
+    apply({broker_.default_vhost_, AddExchange{exchange}});
+    if (log_exchange_ == LogExchange::none) return;
+    exchange.name = kLogExchange;
+    apply({broker_.default_vhost_, AddExchange{exchange}});
   }
 
   // Each answers whether the record makes sense after those before it; what does not was damaged or
@@ -175,13 +194,16 @@ class Broker::Recovery {
 
   Broker& broker_;
   Store& store_;
+  const LogExchange log_exchange_;
   std::unordered_map<LaneId, std::pair<ShardIndex, QueueId>> homes_;
   std::uint32_t next_lane_ = 1;
   bool any_vhost_ = false;
 };
 
-Result<void, StoreError> Broker::recover(const std::string& default_vhost) {
-  return Recovery(*this).run(default_vhost);
+Result<void, StoreError> Broker::recover(const std::string& default_vhost,
+                                         LogExchange log_exchange) {
+  default_vhost_ = default_vhost;
+  return Recovery(*this, log_exchange).run(default_vhost);
 }
 
 }  // namespace harrier

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "broker/core/definition_records.h"
 #include "broker/runtime/broker.h"
+#include "broker/runtime/events.h"
 #include "broker/runtime/shard.h"
 
 namespace harrier {
@@ -221,7 +222,9 @@ void Control::record(const TopologyChange& change) {
     durable_removal = host->find_queue(removed->name)->definition().durable;
     if (durable_removal) batch.delete_record(queue_record_key(vhost, removed->name));
   }
-  record_removed(vhost, shard0().apply(change), durable_removal);
+  const Removed removed = shard0().apply(change);
+  record_removed(vhost, removed, durable_removal);
+  announce_change(shard0(), change, removed);
 }
 
 void Control::record_removed(const std::string& vhost, const Removed& removed, bool durable) {

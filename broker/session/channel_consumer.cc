@@ -4,6 +4,7 @@
 
 #include "broker/session/channel.h"
 #include "broker/session/firehose.h"
+#include "broker/session/session_events.h"
 
 namespace harrier {
 
@@ -47,6 +48,7 @@ void ChannelConsumer::cancelled() {
     method.no_wait = true;
     channel_.send(method);
   }
+  announce_removed(channel_, tag_, queue_->name());
   channel_.subscriptions().cancel(subscription_, Subscriptions::Underway::to_queue, [] {});
   channel_.consumers().erase(std::string(tag_));  // ends this
 }

@@ -79,6 +79,9 @@ class Connection final : public TurnEnd {
 
   const User& user() const { return *user_; }
 
+  // connection_name of the client's properties.
+  const std::string& client_name() const { return client_name_; }
+
   std::uint32_t frame_max() const { return frame_max_; }
 
   // consumer_cancel_notify in the client's capabilities.
@@ -171,6 +174,7 @@ class Connection final : public TurnEnd {
   bool wants_blocked_ = false;
   bool blocked_ = false;  // by a resource alarm, which counts as one pause
   bool output_full_ = false;
+  bool opened_ = false;  // connection.open was accepted
   bool released_ = false;
   bool lost_ = false;
   std::uint8_t silent_checks_ = 0;

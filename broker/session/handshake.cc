@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "broker/session/session_events.h"
 #include "protocol/field_table.h"
 #include "protocol/method_codec.h"
 #include "protocol/sasl.h"
@@ -124,6 +125,7 @@ void ConnectionMethods::on(const ConnectionStartOk& method) {
   }
   if (!result) return authentication_failed(method.mechanism, user, result.error().reason);
   c.user_ = std::move(*result);
+  announce_login(c, c.user_->name, method.mechanism, "");
 
   ConnectionTune tune;
   tune.channel_max = config.channel_max;
@@ -136,6 +138,7 @@ void ConnectionMethods::on(const ConnectionStartOk& method) {
 void ConnectionMethods::authentication_failed(std::string_view mechanism, std::string_view user,
                                               std::string_view reason) {
   Connection& c = connection;
+  announce_login(c, user, mechanism, reason);
   kLog.error("{}: login of '{}' by {} was refused: {}", c.peer_.name, user, mechanism, reason);
   if (c.wants_failure_close_) {
     c.send_close({ReplyCode::access_refused,
@@ -182,6 +185,8 @@ void ConnectionMethods::on(const ConnectionOpen& method) {
   }
   c.send(0, ConnectionOpenOk{});
   c.state_ = Connection::State::running;
+  c.opened_ = true;
+  announce_opened(c);
   c.deadline_ = kNoTime;
   const Timestamp now = c.shard().now();
   c.next_receive_check_ = now + Milliseconds(std::int64_t{c.heartbeat_s_} * 1000);

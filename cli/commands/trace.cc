@@ -30,10 +30,11 @@ int trace(const TraceOptions& options, const char* state, Terminal terminal) {
     return reply.error().exit_code;
   }
   const Json answer = Json::parse(*reply, nullptr, false);
-  if (answer.is_discarded() || !answer.is_object() || answer.contains("error")) {
+  if (answer.is_discarded() || !answer.contains("ok")) {
+    const bool said = answer.contains("error") && answer["error"].is_string();
     terminal.err << "harrier: "
-                 << (answer.is_object() ? answer["error"].dump()
-                                        : "the broker's reply makes no sense: " + *reply)
+                 << (said ? answer["error"].get<std::string>()
+                          : "the broker's reply makes no sense: " + *reply)
                  << "\n";
     return kExitFailed;
   }
