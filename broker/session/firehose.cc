@@ -56,7 +56,7 @@ struct PropertyTable {
 };
 
 // Publishes the copy, whose headers end with `more`.
-void trace(Channel& channel, const Message& message, std::string key,
+void trace(Channel& channel, const Message& message, std::string_view key,
            std::span<const std::string_view> keys, const FieldTable& more) {
   PropertyTable properties;
   if (auto parsed = parse_properties(message.properties())) parsed->fields(properties);
@@ -89,6 +89,7 @@ void trace_routed(Channel& channel, const Message& message, std::span<const std:
 void trace_publish(Channel& channel, const Message& message, std::span<const std::string_view> keys,
                    const std::vector<QueueHandle*>& queues) {
   std::vector<std::string_view> names;
+  names.reserve(queues.size());
   for (const QueueHandle* queue : queues)
     names.emplace_back(queue->name());
   trace_routed(channel, message, keys, names);
