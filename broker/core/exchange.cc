@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "base/assert.h"
-#include "broker/core/arguments.h"
 #include "broker/core/name_hash.h"
 
 namespace harrier {
@@ -45,8 +44,7 @@ bool BindingEqual::operator()(const BindingIdentityView& a, const Binding* b) co
 Exchange::Exchange(ExchangeDefinition definition, std::unique_ptr<ExchangeType> type)
     : definition_(std::move(definition)),
       type_(std::move(type)),
-      history_(type_->history()),
-      alternate_(alternate_exchange(definition_.arguments)) {}
+      history_(type_->history()) {}
 
 Binding* Exchange::find(const BindingIdentityView& identity) const {
   const auto found = index_.find(identity);

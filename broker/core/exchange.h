@@ -121,7 +121,7 @@ class Exchange {
 
   MessageHistory* history() const { return history_; }
 
-  // Name of the alternate exchange, empty when there is none.
+  // Name of the alternate exchange, by argument or policy; empty when there is none.
   const std::string& alternate() const { return alternate_; }
 
   // Bindings that start here.

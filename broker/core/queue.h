@@ -13,6 +13,7 @@
 #include "broker/core/queue_host.h"
 #include "broker/core/queue_parts/consumer_set.h"
 #include "broker/core/queue_parts/level.h"
+#include "broker/core/queue_settings.h"
 #include "protocol/reply_code.h"
 #include "storage/store.h"
 
@@ -49,6 +50,11 @@ class Queue {
   const QueueHandle& handle() const { return handle_; }
 
   const QueueDefinition& definition() const { return handle_.definition(); }
+
+  // What holds from now on, by declaration and policies.
+  const QueueSettings& settings() const { return settings_; }
+
+  void apply(QueueSettings settings, Timestamp /*now*/) { settings_ = std::move(settings); }
 
   // Start-up only: all that the store has is backlog.
   void recover(const RecoveredLane& lane);
@@ -149,6 +155,7 @@ class Queue {
 
   QueueHandle& handle_;
   QueueHost& host_;
+  QueueSettings settings_;
   LevelShare share_;
   Level base_;
   std::deque<Getter> getters_;  // wait for the head; the channel asks once at a time

@@ -342,9 +342,9 @@ constexpr QueueArgument kQueueArguments[] = {
      kMillisecondsMax},
     // Streams are not served yet; their arguments are known so that other types refuse them.
     {.key = "x-initial-cluster-size", .accepted_by = kStream, .check = check_integer, .min = 1},
-    {"x-max-age", kStream},
-    {"x-stream-max-segment-size-bytes", kStream},
-    {"x-stream-filter-size-bytes", kStream},
+    {"x-max-age", kStream, nullptr, Merge::first, false, "max age"},
+    {"x-stream-max-segment-size-bytes", kStream, nullptr, Merge::first, false, "segment size"},
+    {"x-stream-filter-size-bytes", kStream, nullptr, Merge::first, false, "filter size"},
 
     // Beyond RabbitMQ, which ignores these.
     {"x-delayed-retry-multiplier", kQueues, check_multiplier, Merge::smallest, kAlsoOperator,

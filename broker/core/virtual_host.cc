@@ -10,6 +10,7 @@
 #include "broker/core/exchange_types.h"
 #include "broker/core/name_hash.h"
 #include "broker/core/precheck.h"
+#include "broker/core/queue_argument_table.h"
 #include "broker/core/resource_names.h"
 
 namespace harrier {
@@ -200,6 +201,32 @@ VirtualHost::VirtualHost(std::string name)
 
 VirtualHost::~VirtualHost() = default;
 
+QueueDefinition VirtualHost::with_default_type(QueueDefinition wanted) const {
+  if (default_queue_type_.empty() || wanted.arguments.find(kQueueTypeKey) != nullptr) return wanted;
+  const QueueType type = queue_type_from(default_queue_type_).value_or(QueueType::classic);
+  const QueueHandle* existing = find_queue(wanted.name);
+  const bool can_be = wanted.durable && !wanted.exclusive && !wanted.auto_delete;
+  const bool takes = existing == nullptr ? type == QueueType::classic || can_be
+                                         : queue_type_of(existing->definition()) == type;
+  if (takes) wanted.arguments.set(kQueueTypeKey, Value::long_string(default_queue_type_));
+  return wanted;
+}
+
+void VirtualHost::set_policy(PolicyKind kind, PolicyDefinition policy) {
+  policies_.set(kind, std::move(policy));
+  apply_policies();
+}
+
+void VirtualHost::clear_policy(PolicyKind kind, std::string_view name) {
+  policies_.clear(kind, name);
+  apply_policies();
+}
+
+void VirtualHost::apply_policies() {
+  for (const auto& [name, exchange] : topology_->exchanges)
+    exchange->alternate_ = policies_.alternate_of(exchange->definition_);
+}
+
 Exchange* VirtualHost::find_exchange(std::string_view name) const {
   return topology_->find_exchange(name);
 }
@@ -352,6 +379,7 @@ Exchange& VirtualHost::add_exchange(ExchangeDefinition definition) {
   std::string name = definition.name;
   auto made = type->make(definition);
   auto exchange = std::make_unique<Exchange>(std::move(definition), std::move(made));
+  exchange->alternate_ = policies_.alternate_of(exchange->definition_);
   const auto [place, is_new] = topology_->exchanges.emplace(std::move(name), std::move(exchange));
   HARRIER_CHECK(is_new);
   return *place->second;

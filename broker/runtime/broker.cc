@@ -93,9 +93,17 @@ class Broker::Recovery {
     auto done =
         scan(kVhostRecords, "virtual host", decode_vhost_record, [&](VhostDefinition vhost) {
           any_vhost_ = true;
-          apply({std::move(vhost.name), AddVhost{}});
+          apply({vhost.name, AddVhost{}});
+          apply({vhost.name, SetDefaultQueueType{std::move(vhost.default_queue_type)}});
           return true;
         });
+    if (!done) return done;
+    // Before what they hold for.
+    for (const PolicyKind kind : {PolicyKind::user, PolicyKind::operators}) {
+      done = read_policies(kind);
+      if (!done) return done;
+    }
+    done = read_settings();
     if (!done) return done;
     if (any_vhost_) add_own_exchanges();
     done = scan(kExchangeRecords, "exchange", decode_exchange_record,
@@ -123,6 +131,43 @@ class Broker::Recovery {
     if (log_exchange_ == LogExchange::none) return;
     exchange.name = kLogExchange;
     apply({broker_.default_vhost_, AddExchange{exchange}});
+  }
+
+  Result<void, StoreError> read_policies(PolicyKind kind) {
+    const auto decode = [kind](std::string_view key, std::string_view value) {
+      return decode_policy_record(kind, key, value);
+    };
+    return scan(kind == PolicyKind::user ? kPolicyRecords : kOperatorPolicyRecords, "policy",
+                decode, [&](Stored<PolicyDefinition> stored) {
+                  if (broker_.shard(0).find_vhost(stored.vhost) == nullptr) return false;
+                  if (!validate_policy(stored.definition, kind)) return false;
+                  apply({std::move(stored.vhost), SetPolicy{kind, std::move(stored.definition)}});
+                  return true;
+                });
+  }
+
+  // What shard 0 alone keeps.
+  Result<void, StoreError> read_settings() {
+    for (const LimitScope scope : {LimitScope::vhost, LimitScope::user}) {
+      const auto decode = [scope](std::string_view key, std::string_view value) {
+        return decode_limit_record(scope, key, value);
+      };
+      auto done = scan(scope == LimitScope::vhost ? kVhostLimitRecords : kUserLimitRecords, "limit",
+                       decode, [&](const LimitDefinition& limit) {
+                         broker_.control().restore(limit);
+                         return true;
+                       });
+      if (!done) return done;
+    }
+    for (const std::string_view records : {kParameterRecords, kGlobalParameterRecords}) {
+      auto done =
+          scan(records, "parameter", decode_parameter_record, [&](ParameterDefinition parameter) {
+            broker_.control().restore(std::move(parameter));
+            return true;
+          });
+      if (!done) return done;
+    }
+    return {};
   }
 
   // Each answers whether the record makes sense after those before it; what does not was damaged or

@@ -70,17 +70,40 @@ void Control::declare_queue(Shard& from, std::string vhost, QueueDefinition want
     const auto found = shard0().find_vhost(vhost)->check_declare(wanted, connection);
     if (!found) return answer(from, std::move(done), fail(found.error()));
     if (*found != nullptr) return answer(from, std::move(done), {});
-    wanted.vhost = vhost;
-    wanted.home =
-        near_declarer ? from.index() : home_shard(vhost, wanted.name, broker_.shard_count());
-    if (wanted.durable) {
-      wanted.lane = take_lane();
-      wanted.id = QueueId{wanted.lane.value};
-    } else {
-      wanted.id = QueueId{kFirstTransientId + ++last_transient_};
-    }
-    commit(from, {std::move(vhost), AddQueue{std::move(wanted)}}, std::move(done));
+    const VirtualHost& host = *shard0().find_vhost(vhost);
+    const std::string dead_letters = host.policies().dead_letter_queue_of(wanted);
+    const bool needs_another = !dead_letters.empty() && host.find_queue(dead_letters) == nullptr;
+    const auto allowed =
+        limits_.check_queues(vhost, wanted.name, host.queue_count(), needs_another ? 2 : 1);
+    if (!allowed) return answer(from, std::move(done), fail(allowed.error()));
+    if (needs_another) create_dead_letter_queue(vhost, dead_letters);
+    wanted.vhost = std::move(vhost);
+    create_queue(from, std::move(wanted), near_declarer, std::move(done));
   });
+}
+
+void Control::create_queue(Shard& from, QueueDefinition wanted, bool near_declarer, Done done) {
+  wanted.home =
+      near_declarer ? from.index() : home_shard(wanted.vhost, wanted.name, broker_.shard_count());
+  if (wanted.durable) {
+    wanted.lane = take_lane();
+    wanted.id = QueueId{wanted.lane.value};
+  } else {
+    wanted.id = QueueId{kFirstTransientId + ++last_transient_};
+  }
+  std::string vhost = wanted.vhost;
+  commit(from, {std::move(vhost), AddQueue{std::move(wanted)}}, std::move(done));
+}
+
+void Control::create_dead_letter_queue(const std::string& vhost, const std::string& name) {
+  const VirtualHost& host = *shard0().find_vhost(vhost);
+  if (host.find_queue(name) != nullptr) return;
+  QueueDefinition wanted;
+  wanted.name = name;
+  wanted.durable = true;
+  wanted = host.with_default_type(std::move(wanted));
+  wanted.vhost = vhost;
+  create_queue(shard0(), std::move(wanted), false, [](const Result<void, ProtocolError>&) {});
 }
 
 void Control::delete_queue(Shard& from, std::string vhost, std::string name, QueueId id,
@@ -163,13 +186,15 @@ void Control::answer(Shard& from, Done done, Result<void, ProtocolError> result)
   }
 }
 
-void Control::commit(Shard& from, TopologyChange change, Done done) {
-  const std::uint64_t number = first_change_ + changes_.size();
+std::uint64_t Control::begin_change(std::size_t shares) {
   changes_.push_back(std::make_unique<Change>());
-  Change& pending = *changes_.back();
-  // One share each for this function, for the disk, and for every other shard.
-  pending.shares_left = 2 + (broker_.shard_count() - 1u);
+  changes_.back()->shares_left = shares;
+  return first_change_ + changes_.size() - 1;
+}
 
+void Control::commit(Shard& from, TopologyChange change, Done done) {
+  // One share each for this function, for the disk, and for every other shard.
+  const std::uint64_t number = begin_change(2 + (broker_.shard_count() - 1u));
   const std::size_t recorded = shard0().batch().records().size();
   record(change);
   const bool durable = shard0().batch().records().size() > recorded;
@@ -221,6 +246,13 @@ void Control::record(const TopologyChange& change) {
   } else if (const auto* removed = std::get_if<RemoveQueue>(&change.step)) {
     durable_removal = host->find_queue(removed->name)->definition().durable;
     if (durable_removal) batch.delete_record(queue_record_key(vhost, removed->name));
+  } else if (const auto* type = std::get_if<SetDefaultQueueType>(&change.step)) {
+    batch.put_record(vhost_record_key(vhost), vhost_record({vhost, type->type}));
+  } else if (const auto* policy = std::get_if<SetPolicy>(&change.step)) {
+    batch.put_record(policy_record_key(policy->kind, vhost, policy->definition.name),
+                     policy_record(policy->definition));
+  } else if (const auto* cleared = std::get_if<ClearPolicy>(&change.step)) {
+    batch.delete_record(policy_record_key(cleared->kind, vhost, cleared->name));
   }
   const Removed removed = shard0().apply(change);
   record_removed(vhost, removed, durable_removal);

@@ -161,14 +161,32 @@ Removed Shard::apply_to(VirtualHost& vhost, const TopologyChange& change) {
     return remove_queue(vhost, removed->name);
   } else if (const auto* tracing = std::get_if<SetTracing>(&change.step)) {
     vhost.set_traced(tracing->on);
+  } else if (const auto* type = std::get_if<SetDefaultQueueType>(&change.step)) {
+    vhost.set_default_queue_type(type->type);
+  } else if (const auto* policy = std::get_if<SetPolicy>(&change.step)) {
+    vhost.set_policy(policy->kind, policy->definition);
+    apply_policies(vhost);
+  } else if (const auto* cleared = std::get_if<ClearPolicy>(&change.step)) {
+    vhost.clear_policy(cleared->kind, cleared->name);
+    apply_policies(vhost);
   }
   return {};
+}
+
+void Shard::apply_policies(const VirtualHost& vhost) {
+  vhost.each_queue([&](const QueueHandle& handle) {
+    Queue* queue = handle.queue();
+    if (queue == nullptr) return;
+    QueueSettings settings = vhost.policies().settings_of(queue->definition());
+    if (settings != queue->settings()) queue->apply(std::move(settings), now_);
+  });
 }
 
 void Shard::add_queue(VirtualHost& vhost, const QueueDefinition& definition) {
   QueueHandle& handle = vhost.add_queue(definition);
   if (handle.home() != index_) return;
   auto queue = std::make_unique<Queue>(handle, *this);
+  queue->apply(vhost.policies().settings_of(definition), now_);
   handle.attach(queue.get());
   queues_.emplace(handle.id(), std::move(queue));
 }

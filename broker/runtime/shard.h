@@ -169,6 +169,8 @@ class Shard final : public QueueHost {
   };
 
   Removed apply_to(VirtualHost& vhost, const TopologyChange& change);
+  // Gives each queue homed here what holds for it now. O(queues * policies).
+  void apply_policies(const VirtualHost& vhost);
   void add_queue(VirtualHost& vhost, const QueueDefinition& definition);
   Removed remove_queue(VirtualHost& vhost, const std::string& name);
 

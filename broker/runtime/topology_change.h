@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "broker/core/definitions.h"
+#include "broker/core/policies.h"
 
 namespace harrier {
 
@@ -41,10 +42,25 @@ struct SetTracing {
   bool on = false;
 };
 
+struct SetDefaultQueueType {
+  std::string type;
+};
+
+// Sets or replaces.
+struct SetPolicy {
+  PolicyKind kind;
+  PolicyDefinition definition;
+};
+
+struct ClearPolicy {
+  PolicyKind kind;
+  std::string name;
+};
+
 struct TopologyChange {
   std::string vhost;
   std::variant<AddVhost, RemoveVhost, AddExchange, RemoveExchange, AddQueue, RemoveQueue,
-               AddBinding, RemoveBinding, SetTracing>
+               AddBinding, RemoveBinding, SetTracing, SetDefaultQueueType, SetPolicy, ClearPolicy>
       step;
 };
 
