@@ -142,6 +142,14 @@ void Connection::open_channel(const Frame& frame) {
                   MethodId{}},
                  MethodId{});
   }
+  if (const auto limit = permit_.open_channel()) {
+    return close({ReplyCode::not_allowed,
+                  fmt::format("number of channels opened for user '{}' has reached the maximum "
+                              "allowed user limit of ({})",
+                              user_->name, *limit),
+                  MethodId{}},
+                 MethodId{});
+  }
   const auto opened =
       channels_.emplace(frame.channel, std::make_unique<Channel>(*this, frame.channel));
   const DecodeStatus status = visit_method(frame.payload, [](const auto&) {});
@@ -166,6 +174,7 @@ void Connection::channel_closed(ChannelNumber number) {
   std::erase(waiting_for_room_, found->second.get());
   announce_closed(*found->second);
   channels_.erase(found);
+  permit_.close_channel();
 }
 
 void Connection::confirms_ready(Channel& channel) {
@@ -255,6 +264,7 @@ void Connection::release_all(Task done) {
     last_channel_ = nullptr;
     confirming_.clear();
     waiting_for_room_.clear();
+    permit_ = ConnectionPermit();  // who hears of the end may connect again
     done();
     resume();
   });

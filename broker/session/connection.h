@@ -13,6 +13,7 @@
 #include "broker/auth/access.h"
 #include "broker/core/ids.h"
 #include "broker/core/virtual_host.h"
+#include "broker/runtime/limits.h"
 #include "broker/runtime/shard.h"
 #include "broker/session/output_buffer.h"
 #include "broker/session/sessions.h"
@@ -191,6 +192,7 @@ class Connection final : public TurnEnd {
   Timestamp next_receive_check_{};
 
   OutputBuffer output_;
+  ConnectionPermit permit_;
   std::unordered_map<ChannelNumber, std::unique_ptr<Channel>> channels_;
   Channel* last_channel_ = nullptr;  // of the last frame: most traffic stays on one
   std::vector<Channel*> confirming_;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "broker/runtime/broker.h"
 #include "broker/session/session_events.h"
 #include "protocol/field_table.h"
 #include "protocol/method_codec.h"
@@ -177,12 +178,28 @@ void ConnectionMethods::on(const ConnectionOpen& method) {
     return c.close({ReplyCode::not_allowed, fmt::format("vhost {} not found", method.virtual_host)},
                    ConnectionOpen::kId);
   }
-  if (!c.sessions_.access().may_access_vhost(*c.user_, method.virtual_host)) {
+  // RabbitMQ looks at the limits before it looks at the permission.
+  c.pause();
+  c.shard().broker().control().admit_connection(
+      c.shard(), c.vhost_->name(), c.user_->name,
+      [&c](Result<ConnectionPermit, ProtocolError> permit) {
+        if (c.state_ == Connection::State::open && !c.lost_) {
+          ConnectionMethods{c}.admitted(std::move(permit));
+        }
+        c.resume();
+      });
+}
+
+void ConnectionMethods::admitted(Result<ConnectionPermit, ProtocolError> permit) {
+  Connection& c = connection;
+  if (!permit) return c.close(permit.error(), ConnectionOpen::kId);
+  if (!c.sessions_.access().may_access_vhost(*c.user_, c.vhost_->name())) {
     return c.close(
         {ReplyCode::not_allowed, fmt::format("access to vhost '{}' refused for user '{}'",
-                                             method.virtual_host, c.user_->name)},
+                                             c.vhost_->name(), c.user_->name)},
         ConnectionOpen::kId);
   }
+  c.permit_ = std::move(*permit);
   c.send(0, ConnectionOpenOk{});
   c.state_ = Connection::State::running;
   c.opened_ = true;
