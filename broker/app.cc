@@ -143,7 +143,7 @@ void App::take_admin_commands() {
         run_admin_command(context, line, std::move(reply));
       });
   if (auto opened = admin_->open(config_.store.data_dir); !opened) {
-    kLog.warning("{}; `harrier backup` does not reach this broker", opened.error());
+    kLog.warning("{}; `harrier` does not reach this broker", opened.error());
   }
 }
 

@@ -19,9 +19,9 @@ namespace {
 // The reply to one line of a broker whose store cannot be copied.
 std::string told(std::string_view line, const std::string& data_dir = "/nowhere") {
   MemoryStore store;
-  Backups backups(store, data_dir);
   const SystemClock clock;
   Broker broker(1, clock, store, [](const StoreError&) {});
+  Backups backups(store, data_dir);
   CHECK(broker.recover("/"));
   const AdminContext context{backups, broker};
   std::string reply;
