@@ -76,7 +76,10 @@ void Control::declare_queue(Shard& from, std::string vhost, QueueDefinition want
     const auto allowed =
         limits_.check_queues(vhost, wanted.name, host.queue_count(), needs_another ? 2 : 1);
     if (!allowed) return answer(from, std::move(done), fail(allowed.error()));
-    if (needs_another) create_dead_letter_queue(vhost, dead_letters);
+    if (needs_another) {
+      const auto made = create_dead_letter_queue(vhost, dead_letters);
+      HARRIER_CHECK(made);  // there is room for both
+    }
     wanted.vhost = std::move(vhost);
     create_queue(from, std::move(wanted), near_declarer, std::move(done));
   });
@@ -95,15 +98,20 @@ void Control::create_queue(Shard& from, QueueDefinition wanted, bool near_declar
   commit(from, {std::move(vhost), AddQueue{std::move(wanted)}}, std::move(done));
 }
 
-void Control::create_dead_letter_queue(const std::string& vhost, const std::string& name) {
+Result<void, ProtocolError> Control::create_dead_letter_queue(const std::string& vhost,
+                                                              const std::string& name) {
   const VirtualHost& host = *shard0().find_vhost(vhost);
-  if (host.find_queue(name) != nullptr) return;
+  if (host.find_queue(name) != nullptr) return {};
+  if (auto allowed = limits_.check_queues(vhost, name, host.queue_count(), 1); !allowed) {
+    return allowed;
+  }
   QueueDefinition wanted;
   wanted.name = name;
   wanted.durable = true;
   wanted = host.with_default_type(std::move(wanted));
   wanted.vhost = vhost;
   create_queue(shard0(), std::move(wanted), false, [](const Result<void, ProtocolError>&) {});
+  return {};
 }
 
 void Control::delete_queue(Shard& from, std::string vhost, std::string name, QueueId id,

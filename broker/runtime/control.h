@@ -108,8 +108,10 @@ class Control {
   // A new change that ends with `shares` calls of share_done() with the number returned.
   std::uint64_t begin_change(std::size_t shares);
   void create_queue(Shard& from, QueueDefinition wanted, bool near_declarer, Done done);
-  // The durable queue that x-dead-letter-queue asks for, where there is none of that name.
-  void create_dead_letter_queue(const std::string& vhost, const std::string& name);
+  // The durable queue that x-dead-letter-queue asks for, where there is none of that name;
+  // PRECONDITION_FAILED when it would be one too many.
+  Result<void, ProtocolError> create_dead_letter_queue(const std::string& vhost,
+                                                       const std::string& name);
   void record(const TopologyChange& change);
   void record_removed(const std::string& vhost, const Removed& removed, bool durable);
   void share_done(std::uint64_t number);

@@ -100,7 +100,8 @@ void Control::set_policy(Shard& from, std::string vhost, PolicyKind kind, Policy
       return answer(from, std::move(done), std::move(valid));
     }
     if (const Value* dead_letters = policy.definition.find("dead-letter-queue")) {
-      create_dead_letter_queue(vhost, *as_string(*dead_letters));
+      auto made = create_dead_letter_queue(vhost, *as_string(*dead_letters));
+      if (!made) return answer(from, std::move(done), std::move(made));
     }
     commit(from, {std::move(vhost), SetPolicy{kind, std::move(policy)}}, std::move(done));
   });

@@ -244,5 +244,9 @@ TEST_SUITE("dead letter queues") {
         "PRECONDITION_FAILED - cannot declare queue 'q': queue limit in vhost '/' (1) is reached");
     CHECK(cluster.replicas_with_queue("dead") == 0);
     CHECK(cluster.declare(0, a_queue("q")) == "ok");
+    CHECK(op.set(policy(".*", "dead-letter-queue", Value::long_string("dead"))) ==
+          "PRECONDITION_FAILED - cannot declare queue 'dead': queue limit in vhost '/' (1) is "
+          "reached");
+    CHECK(cluster.vhost(0).policies().find(PolicyKind::user, "p") == nullptr);
   }
 }
