@@ -159,7 +159,7 @@ QueueTypeSet served_by(const FieldTable& definition) {
 
 Result<void, std::string> validate_policy(const PolicyDefinition& policy, PolicyKind kind) {
   std::string faults;
-  const auto add = [&faults](std::string fault) {
+  const auto add = [&faults](const std::string& fault) {
     if (!faults.empty()) faults += '\n';
     faults += fault;
   };
@@ -174,7 +174,7 @@ Result<void, std::string> validate_policy(const PolicyDefinition& policy, Policy
                     "'quorum_queues', 'streams', 'exchanges', or 'all'",
                     policy.apply_to));
   }
-  if (auto fault = fault_of_definition(policy.definition, kind)) add(std::move(*fault));
+  if (auto fault = fault_of_definition(policy.definition, kind)) add(*fault);
   if (!faults.empty()) return fail(std::move(faults));
   return {};
 }
@@ -182,8 +182,8 @@ Result<void, std::string> validate_policy(const PolicyDefinition& policy, Policy
 struct Policies::Compiled {
   PolicyDefinition definition;
   std::unique_ptr<re2::RE2> pattern;
-  bool exchanges;
-  QueueTypeSet queues;
+  bool exchanges = false;
+  QueueTypeSet queues = 0;
 
   bool is_found_in(std::string_view name) const {
     return re2::RE2::PartialMatch(re2::StringPiece(name.data(), name.size()), *pattern);

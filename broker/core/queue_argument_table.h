@@ -33,9 +33,9 @@ enum class Merge : std::uint8_t {
 };
 
 struct QueueArgument {
-  std::string_view key;  // a policy's is the same without "x-"
-  QueueTypeSet accepted_by = 0;
+  std::string_view key;        // a policy's is the same without "x-"
   ValueCheck check = nullptr;  // null: any value will do
+  QueueTypeSet accepted_by = 0;
   Merge merge = Merge::declared_only;
   bool in_operator_policies = false;
   std::string_view noun = {};  // of a policy's error: "... is not a valid message TTL"

@@ -47,17 +47,25 @@ bool is_less_limit(const Value& a, const Value& b) {
   return limit_a < limit_b;
 }
 
+// Whether `value` holds in place of one whose giver comes first.
+bool goes_before(Merge how, const Value& value, const Value& first) {
+  switch (how) {
+    case Merge::smallest:
+      return is_less(value, first);
+    case Merge::smallest_limit:
+      return is_less_limit(value, first);
+    case Merge::declared_only:
+    case Merge::first:
+      return false;
+  }
+  return false;
+}
+
 const Value* merge(Merge how, const Given& given) {
   const Value* chosen = nullptr;
   for (const Value* value : {given.by_operator, given.by_argument, given.by_policy}) {
     if (value == nullptr) continue;
-    if (chosen == nullptr) {
-      chosen = value;
-    } else if (how == Merge::smallest && is_less(*value, *chosen)) {
-      chosen = value;
-    } else if (how == Merge::smallest_limit && is_less_limit(*value, *chosen)) {
-      chosen = value;
-    }
+    if (chosen == nullptr || goes_before(how, *value, *chosen)) chosen = value;
   }
   return chosen;
 }
