@@ -42,9 +42,7 @@ bool BindingEqual::operator()(const BindingIdentityView& a, const Binding* b) co
 }
 
 Exchange::Exchange(ExchangeDefinition definition, std::unique_ptr<ExchangeType> type)
-    : definition_(std::move(definition)),
-      type_(std::move(type)),
-      history_(type_->history()) {}
+    : definition_(std::move(definition)), type_(std::move(type)), history_(type_->history()) {}
 
 Binding* Exchange::find(const BindingIdentityView& identity) const {
   const auto found = index_.find(identity);
