@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -9,6 +10,8 @@
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+
+#include "base/log_tap.h"
 
 namespace harrier {
 namespace {
@@ -46,6 +49,11 @@ std::shared_ptr<spdlog::logger>& process_logger() {
   return logger;
 }
 
+std::atomic<LogTap*>& process_tap() {
+  static std::atomic<LogTap*> tap{nullptr};
+  return tap;
+}
+
 // Names and texts come from peers: control octets in them must not forge lines.
 std::string printable(std::string line) {
   std::size_t at = 0;
@@ -77,11 +85,18 @@ void configure_logging(const LogConfig& config) {
   process_logger() = std::move(logger);
 }
 
+void set_log_tap(LogTap* tap) {
+  // Pairs with the load in write(): what the tap was made of is seen by who calls it.
+  process_tap().store(tap, std::memory_order_release);
+}
+
 void Logger::write(LogLevel level, fmt::string_view text, fmt::format_args args) const {
   spdlog::logger& logger = *process_logger();
   const auto at = to_spdlog(level);
   if (!logger.should_log(at)) return;
-  logger.log(at, "{}: {}", name_, printable(fmt::vformat(text, args)));
+  const std::string line = fmt::format("{}: {}", name_, printable(fmt::vformat(text, args)));
+  logger.log(at, line);
+  if (LogTap* const tap = process_tap().load(std::memory_order_acquire)) tap->on_line(level, line);
 }
 
 }  // namespace harrier

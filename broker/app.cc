@@ -65,7 +65,10 @@ Result<void, std::string> App::start() {
 
   broker_ = std::make_unique<Broker>(choose_shards(config_.runtime), clock_, *store_, end_process,
                                      config_.runtime.queue_memory_bytes);
-  if (auto recovered = broker_->recover(config_.auth.default_vhost); !recovered) {
+  if (auto recovered =
+          broker_->recover(config_.auth.default_vhost,
+                           config_.log.exchange ? LogExchange::declared : LogExchange::none);
+      !recovered) {
     return fail(recovered.error().detail);
   }
   start_shards();
@@ -82,6 +85,9 @@ Result<void, std::string> App::start() {
   for (auto& server : servers_)
     server->start();
   take_admin_commands();
+  if (config_.log.exchange) {
+    log_publisher_ = std::make_unique<LogPublisher>(*broker_, config_.log.exchange_level);
+  }
   running_ = true;
   return {};
 }
@@ -133,11 +139,11 @@ void App::watch_resources() {
 void App::take_admin_commands() {
   backups_ = std::make_unique<Backups>(*store_, config_.store.data_dir);
   admin_ = std::make_unique<AdminServer>(
-      [context = AdminContext{*backups_}](std::string_view line, AdminReplyTo reply) {
+      [context = AdminContext{*backups_, *broker_}](std::string_view line, AdminReplyTo reply) {
         run_admin_command(context, line, std::move(reply));
       });
   if (auto opened = admin_->open(config_.store.data_dir); !opened) {
-    kLog.warning("{}; `harrier backup` does not reach this broker", opened.error());
+    kLog.warning("{}; `harrier` does not reach this broker", opened.error());
   }
 }
 
@@ -167,13 +173,14 @@ void App::close_connections() {
 
 void App::stop() {
   if (!std::exchange(running_, false)) return;
+  if (log_publisher_) log_publisher_->stop();
   listener_->stop();
   admin_->stop();  // stays: what was asked for may still be answered, to nobody
   watcher_.reset();
   close_connections();
   on_every_shard([](ShardServer& server) {
     for (const auto& [id, queue] : server.shard().queues())
-      queue->record_delivered();
+      queue->stop_deliveries();
   });
   // What the turn above recorded is submitted when it ends; a further one has come after it.
   on_every_shard([](ShardServer&) {});

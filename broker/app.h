@@ -13,6 +13,7 @@
 #include "broker/config/config.h"
 #include "broker/resource_watcher.h"
 #include "broker/runtime/broker.h"
+#include "broker/runtime/log_exchange.h"
 #include "broker/session/listener.h"
 #include "broker/session/sessions.h"
 #include "broker/session/shard_server.h"
@@ -57,6 +58,7 @@ class App {
   std::unique_ptr<ResourceWatcher> watcher_;
   std::unique_ptr<Backups> backups_;
   std::unique_ptr<AdminServer> admin_;
+  std::unique_ptr<LogPublisher> log_publisher_;  // null unless log.exchange
   bool running_ = false;
 };
 

@@ -23,6 +23,12 @@ struct Group {
 
 constexpr Group kGroups[] = {
     {"config", "Configuration files and their keys"},
+    {"limit", "How much virtual hosts and users of a running broker may have"},
+    {"operator-policy", "Bounds to the settings of queues, by name"},
+    {"parameter", "Runtime parameters of a running broker"},
+    {"policy", "Settings of queues and exchanges, by name"},
+    {"trace", "Copies of all messages, for debugging"},
+    {"vhost", "Virtual hosts of a running broker"},
 };
 
 constexpr Command kCommands[] = {
@@ -30,6 +36,24 @@ constexpr Command kCommands[] = {
     {"config check", "Says what is wrong with a configuration file", define_config_check},
     {"config explain", "Says what a configuration key means", define_config_explain},
     {"config keys", "Lists every configuration key", define_config_keys},
+    {"limit clear", "Ends a limit", define_limit_clear},
+    {"limit list", "Lists all limits", define_limit_list},
+    {"limit set", "Limits a virtual host or a user", define_limit_set},
+    {"operator-policy clear", "Ends an operator policy", define_operator_policy_clear},
+    {"operator-policy list", "Lists operator policies", define_operator_policy_list},
+    {"operator-policy set", "Makes or replaces an operator policy", define_operator_policy_set},
+    {"parameter clear", "Ends a runtime parameter", define_parameter_clear},
+    {"parameter list", "Lists all runtime parameters", define_parameter_list},
+    {"parameter set", "Makes or replaces a runtime parameter", define_parameter_set},
+    {"policy clear", "Ends a policy", define_policy_clear},
+    {"policy list", "Lists policies", define_policy_list},
+    {"policy set", "Makes or replaces a policy", define_policy_set},
+    {"trace off", "Ends the copies to amq.rabbitmq.trace", define_trace_off},
+    {"trace on", "Copies every message published and delivered to amq.rabbitmq.trace",
+     define_trace_on},
+    {"vhost add", "Makes a virtual host", define_vhost_add},
+    {"vhost set-queue-type", "Sets the type of queues declared without one",
+     define_vhost_set_queue_type},
 };
 
 struct Defined {

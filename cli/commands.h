@@ -46,5 +46,23 @@ RunCommand define_backup(CLI::App& app);
 RunCommand define_config_check(CLI::App& app);
 RunCommand define_config_explain(CLI::App& app);
 RunCommand define_config_keys(CLI::App& app);
+// commands/settings.cc
+RunCommand define_policy_set(CLI::App& app);
+RunCommand define_policy_clear(CLI::App& app);
+RunCommand define_policy_list(CLI::App& app);
+RunCommand define_operator_policy_set(CLI::App& app);
+RunCommand define_operator_policy_clear(CLI::App& app);
+RunCommand define_operator_policy_list(CLI::App& app);
+RunCommand define_limit_set(CLI::App& app);
+RunCommand define_limit_clear(CLI::App& app);
+RunCommand define_limit_list(CLI::App& app);
+RunCommand define_parameter_set(CLI::App& app);
+RunCommand define_parameter_clear(CLI::App& app);
+RunCommand define_parameter_list(CLI::App& app);
+RunCommand define_vhost_add(CLI::App& app);
+RunCommand define_vhost_set_queue_type(CLI::App& app);
+// commands/trace.cc
+RunCommand define_trace_off(CLI::App& app);
+RunCommand define_trace_on(CLI::App& app);
 
 }  // namespace harrier

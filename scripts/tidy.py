@@ -31,7 +31,7 @@ ARROWS = {
     "broker/metrics": ["base", "broker/core", "broker/runtime"],
     "broker/management": ["base", "protocol", "broker/core", "broker/runtime", "broker/auth",
                           "broker/metrics", "broker/config"],
-    "broker/admin": ["base", "storage"],
+    "broker/admin": ["base", "protocol", "storage", "broker/core", "broker/runtime"],
     "broker/config": ["base"],
     "broker": ["base", "protocol", "storage", "broker/core", "broker/runtime", "broker/auth",
                "broker/session", "broker/metrics", "broker/management", "broker/admin", "broker/config"],

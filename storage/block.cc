@@ -9,7 +9,8 @@ namespace {
 
 constexpr std::uint8_t kFormat = 1;
 constexpr std::size_t kChecksumBytes = 4;
-constexpr std::uint8_t kBodiesElsewhere = 1;                 // flag of a block
+constexpr std::uint8_t kBodiesElsewhere = 1;  // flags of a block
+constexpr std::uint8_t kBodiesApart = 2;
 constexpr std::size_t kEntryFixedMax = 10 * kVarintMax + 2;  // all of an entry that is not octets
 
 enum EntryFlag : std::uint8_t {
@@ -93,9 +94,10 @@ void BlockBuilder::add(Sequence seq, const Message& message, Timestamp enqueued_
 }
 
 char* BlockBuilder::put_body_place(char* at, const BodyPlace& body, std::size_t octets) {
+  flags_ |= kBodiesApart;
   at = put_varint(put_varint(at, body.id), octets);
   if (body.runs.empty()) return at;
-  put_fixed(octets_.data() + 1, kBodiesElsewhere);
+  flags_ |= kBodiesElsewhere;
   at = put_varint(at, body.runs.size());
   Epoch before = 0;
   for (const BodyRun& run : body.runs) {
@@ -112,9 +114,10 @@ void BlockBuilder::start(Sequence seq, Timestamp enqueued_at) {
   first_seq_ = seq;
   last_enqueued_at_ = enqueued_at;
   last_ = nullptr;
+  flags_ = 0;
   char* at = octets_.data();
   at = put_fixed(at, kFormat);
-  at = put_fixed(at, std::uint8_t{0});
+  at = put_fixed(at, std::uint8_t{0});   // the flags and
   at = put_fixed(at, std::uint16_t{0});  // the count, known in finish()
   at = put_fixed(at, seq);
   at = put_fixed(at, run_);
@@ -123,6 +126,7 @@ void BlockBuilder::start(Sequence seq, Timestamp enqueued_at) {
 
 ByteView BlockBuilder::finish(const BlockKey& key) {
   HARRIER_CHECK(entries_ > 0);
+  put_fixed(octets_.data() + 1, flags_);
   put_fixed(octets_.data() + 2, static_cast<std::uint16_t>(entries_));
   append_fixed(octets_, checksum(key, octets_.view()));
   entries_ = 0;
@@ -134,9 +138,9 @@ std::optional<BlockHeader> read_block_header(ByteView block) {
   OctetReader reader(block);
   if (reader.fixed<std::uint8_t>() != kFormat) return std::nullopt;
   const auto flags = reader.fixed<std::uint8_t>();
-  if ((flags & ~kBodiesElsewhere) != 0) return std::nullopt;
+  if ((flags & ~(kBodiesElsewhere | kBodiesApart)) != 0) return std::nullopt;
   BlockHeader header{};
-  header.has_bodies_elsewhere = (flags & kBodiesElsewhere) != 0;
+  header.has_bodies_apart = (flags & kBodiesApart) != 0;
   header.entries = reader.fixed<std::uint16_t>();
   header.first_seq = reader.fixed<std::uint64_t>();
   header.run = reader.fixed<std::uint64_t>();

@@ -18,7 +18,7 @@ namespace harrier {
 //
 //   OFFSET  SIZE  DESCRIPTION
 //        0     1  format, 1
-//        1     1  flags: 1 there are bodies in other epochs
+//        1     1  flags: 1 there are bodies in other epochs, 2 there are bodies apart
 //        2     2  number of entries, at least 1
 //        4     8  sequence of the first entry
 //       12     8  run of the store that wrote it (meta note `run`)
@@ -51,6 +51,11 @@ inline constexpr std::size_t kBlockEntriesMax = 65535;
 struct BodyPlace {
   BodyId id = kInBlock;
   std::vector<BodyRun> runs{};  // empty: all of it in the epoch of the block
+
+  // Whether a part of it lies apart in the epoch of the block, which is `own`.
+  bool is_in(Epoch own) const {
+    return id != kInBlock && (runs.empty() || runs.back().epoch == own);
+  }
 };
 
 // Packs messages of one lane into blocks. Used over and over by one thread.
@@ -86,6 +91,7 @@ class BlockBuilder {
   std::size_t entries_ = 0;
   Sequence first_seq_ = 0;
   Sequence last_seq_ = 0;
+  std::uint8_t flags_ = 0;
   Timestamp last_enqueued_at_{};
   const Message* last_ = nullptr;  // whose route and properties the next entry may repeat
 };
@@ -95,7 +101,7 @@ struct BlockHeader {
   Sequence first_seq = 0;
   std::uint64_t run = 0;
   Timestamp first_enqueued_at;
-  bool has_bodies_elsewhere = false;  // in other epochs than its own
+  bool has_bodies_apart = false;
 };
 
 // None if these octets cannot be a block. Does not look at the checksum.

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <vector>
 
 #include <rocksdb/db.h>
 #include <rocksdb/iterator.h>
+#include <rocksdb/metadata.h>
 #include <rocksdb/write_batch.h>
 
 #include "storage/crc32c.h"
@@ -121,17 +123,34 @@ bool BodyReader::read_body(Epoch epoch, const BlockEntry& entry, char* out) {
   return true;
 }
 
-bool BodyReader::is_collected(const BlockEntry& entry) const {
+bool BodyReader::is_collected(Epoch epoch, const BlockEntry& entry) const {
+  if (entry.body_place.runs.empty()) return !holds_bodies(epoch);
+  return std::any_of(entry.body_place.runs.begin(), entry.body_place.runs.end(),
+                     [&](const BodyRun& run) { return !holds_bodies(run.epoch); });
+}
+
+std::optional<StoreError> BodyReader::read_error() const {
+  if (chunks_ == nullptr || chunks_->status().ok() || chunks_->status().IsCorruption()) return {};
+  return store_error(chunks_->status(), "reading bodies");
+}
+
+// The list of files is asked too, because an iterator may pass over a file whose first block cannot
+// be read (file_scan.h).
+bool BodyReader::holds_bodies(Epoch epoch) const {
+  std::vector<rocksdb::LiveFileMetaData> files;
+  columns_.db->GetLiveFilesMetaData(&files);
+  for (const rocksdb::LiveFileMetaData& file : files) {
+    if (file.column_family_name != columns_.sh->GetName()) continue;
+    const auto first = decode_leading_epoch(file.smallestkey);
+    const auto last = decode_leading_epoch(file.largestkey);
+    if (first && last && *first <= epoch && epoch <= *last) return true;
+  }
+  const auto prefix = encode_epoch(epoch);
   rocksdb::ReadOptions options;
   options.fill_cache = false;
   const std::unique_ptr<rocksdb::Iterator> now(columns_.db->NewIterator(options, columns_.sh));
-  for (const BodyRun& run : entry.body_place.runs) {
-    const auto prefix = encode_epoch(run.epoch);
-    now->Seek(slice(prefix.view()));
-    if (!now->status().ok()) return false;
-    if (!now->Valid() || !now->key().starts_with(slice(prefix.view()))) return true;
-  }
-  return false;
+  now->Seek(slice(prefix.view()));
+  return !now->status().ok() || (now->Valid() && now->key().starts_with(slice(prefix.view())));
 }
 
 // The bodies of a lane have ascending ids: most often the wanted chunk is the next one.

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 
 #include "storage/block.h"
@@ -20,7 +21,7 @@ namespace harrier {
 // writing them once saves enough, and very large ones, so that no value gets as large as they. The
 // entries in the blocks have the body's id. Its epoch is theirs, unless it was staged
 // (staged_bodies.h): then they say which chunks lie in which epoch. Nothing else refers to a body:
-// it goes when no lane needs an epoch with its number any more.
+// it goes when no unsettled entry has a body in its epoch any more.
 //
 // Chunk: the octets from chunk * 256 KiB on, the last chunk takes what is left.
 //   OFFSET  SIZE  DESCRIPTION
@@ -84,11 +85,15 @@ class BodyReader {
   // Null when the body of an entry of a block in `epoch` is missing or damaged.
   MessageRef message(Epoch epoch, const BlockEntry& entry);
 
-  // Whether an epoch in which chunks of the entry's body lay is gone as a whole: all that needed it
-  // is settled. Only for bodies in other epochs than their block.
-  bool is_collected(const BlockEntry& entry) const;
+  // Whether the last body was missed for another reason than that it is missing or damaged.
+  std::optional<StoreError> read_error() const;
+
+  // Whether an epoch in which chunks of the body of an entry of a block in `epoch` lay is gone as a
+  // whole: all that needed it is settled.
+  bool is_collected(Epoch epoch, const BlockEntry& entry) const;
 
  private:
+  bool holds_bodies(Epoch epoch) const;
   bool read_body(Epoch epoch, const BlockEntry& entry, char* out);
   bool seek(const BodyKey& key);
 

@@ -6,12 +6,12 @@
 #include <memory>
 #include <optional>
 #include <system_error>
+#include <unordered_map>
 #include <utility>
 
 #include <fmt/core.h>
 #include <rocksdb/db.h>
 #include <rocksdb/iterator.h>
-#include <rocksdb/metadata.h>
 
 #include "storage/block.h"
 #include "storage/body_store.h"
@@ -33,9 +33,8 @@ ByteView view(const rocksdb::Slice& octets) {
 }
 
 std::string describe(ByteView octets) {
-  const std::optional<BlockKey> key = decode_block_key(octets);
-  if (!key) return octets.empty() ? "the begin" : "the next file";
-  return fmt::format("epoch {} lane {} sequence {}", key->epoch, key->lane.value, key->last_seq);
+  if (!decode_block_key(octets)) return octets.empty() ? "the begin" : "the next file";
+  return block_place(octets);
 }
 
 // Everything that is read of one open database.
@@ -50,7 +49,7 @@ class Inspection {
     read_ack_records();
     read_snapshots();
     read_definitions();
-    compare_runs();
+    compare_lanes();
   }
 
  private:
@@ -68,7 +67,8 @@ class Inspection {
   void read_ack_records();
   void read_snapshots();
   void read_definitions();
-  void compare_runs();
+  void compare_lanes();
+  void compare_tally(const LaneState& lane);
   void compare_run(const LaneState& lane, const LaneRun& run);
 
   void note(std::string line) { report_.damage.push_back(std::move(line)); }
@@ -88,6 +88,7 @@ class Inspection {
   BodyReader bodies_;
   std::optional<LaneStates> lanes_;  // none if they cannot be recovered
   std::map<std::pair<Epoch, LaneId>, Found> found_;
+  std::unordered_map<LaneId, Tally> tallies_;  // of the unsettled persistent entries
 };
 
 void Inspection::read_lanes() {
@@ -128,7 +129,10 @@ void Inspection::read_block(const BlockKey& key, ByteView value) {
   while (const auto entry = block.next()) {
     ++found.entries;
     const bool is_settled = is_gone || (lane != nullptr && lane->settled.contains(entry->seq));
-    if (!is_settled && entry->parts.persistent) check_body(key, *entry);
+    if (!is_settled && entry->parts.persistent) {
+      tallies_[key.lane] += {1, entry->body_bytes};
+      check_body(key, *entry);
+    }
     ++(is_settled ? found.settled : report_.entries);
   }
   if (!block.ok()) {
@@ -143,24 +147,9 @@ void Inspection::check_body(const BlockKey& key, const BlockEntry& entry) {
                    key.lane.value, key.epoch));
 }
 
-// Notes what cannot be read behind the key `last` and returns the key from which it can again, the
-// first one to be reached from the end of the damaged file. Empty if no file is behind `last`.
+// Notes what cannot be read behind the key `last` and returns the key from which it can again.
 std::string Inspection::skip_damage(const std::string& last, const rocksdb::Status& status) {
-  std::vector<rocksdb::LiveFileMetaData> files;
-  columns_.db->GetLiveFilesMetaData(&files);
-  const rocksdb::LiveFileMetaData* damaged = nullptr;
-  for (const rocksdb::LiveFileMetaData& file : files) {
-    if (file.column_family_name != columns_.msg->GetName() || file.largestkey <= last) continue;
-    if (damaged == nullptr || file.smallestkey < damaged->smallestkey) damaged = &file;
-  }
-  std::string resume;
-  if (damaged != nullptr) {
-    resume = damaged->largestkey + '\0';
-    const auto it = iterate(columns_.msg);
-    it->SeekForPrev(damaged->largestkey);
-    for (; it->Valid() && it->key().compare(last) > 0; it->Prev())
-      resume = it->key().ToString();
-  }
+  const std::string resume = resume_behind(*columns_.db, columns_.msg, last);
   note(fmt::format("messages between {} and {} cannot be read: {}", describe(last),
                    resume.empty() ? "the end" : describe(resume), status.ToString()));
   return resume;
@@ -193,12 +182,16 @@ void Inspection::read_snapshots() {
 void Inspection::read_definitions() {
   const auto it = iterate(columns_.meta);
   for (it->SeekToFirst(); it->Valid(); it->Next()) {
-    if (it->key().starts_with(kDefinitionPrefix)) ++report_.definitions;
+    if (it->key().starts_with(kDefinitionPrefix)) {
+      ++report_.definitions;
+    } else if (!decode_note(view(it->value()))) {
+      note(fmt::format("the store's note {} is damaged", view(it->key())));
+    }
   }
   note(it->status(), "reading definitions");
 }
 
-void Inspection::compare_runs() {
+void Inspection::compare_lanes() {
   if (!lanes_) return;
   std::map<LaneId, const LaneState*> ordered;
   for (const auto& [id, lane] : lanes_->all())
@@ -206,7 +199,17 @@ void Inspection::compare_runs() {
   for (const auto& [id, lane] : ordered) {
     for (const LaneRun& run : lane->runs)
       compare_run(*lane, run);
+    compare_tally(*lane);
   }
+}
+
+// A restart believes the counters, without a look at the messages.
+void Inspection::compare_tally(const LaneState& lane) {
+  const Tally& counted = tallies_[lane.id];
+  if (lane.tally == counted) return;
+  note(fmt::format("lane {} counts {} messages of {} octets, {} messages of {} octets are there",
+                   lane.id.value, lane.tally.entries, lane.tally.bytes, counted.entries,
+                   counted.bytes));
 }
 
 // Blocks in which all is settled may be gone; nothing else may.
@@ -237,7 +240,7 @@ Result<DataReport, StoreError> check_data(const StoreConfig& config) {
   const StoreError none{StoreError::Kind::unusable,
                         fmt::format("there is no store in {}", config.data_dir)};
   if (!std::filesystem::exists(config.data_dir + "/db", ignored)) return fail(none);
-  const auto directory = DataDir::open(config.data_dir);
+  const auto directory = DataDir::open_to_read(config.data_dir);
   if (!directory) return fail(directory.error());
   const auto format = read_store_format(*directory);
   if (!format) return fail(format.error());

@@ -26,7 +26,7 @@ struct DataReport {
 };
 
 // Reads the whole store in `config.data_dir` and compares what the recovery makes of it with what
-// is there. Takes the directory's lock, changes nothing else. Errors: locked, unusable (there is no
+// is there. Changes nothing; no broker can start meanwhile. Errors: locked, unusable (there is no
 // store), newer_format, io. Whatever can be read of a damaged store is counted.
 Result<DataReport, StoreError> check_data(const StoreConfig& config);
 

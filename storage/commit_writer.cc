@@ -57,7 +57,7 @@ CommitWriter::CommitWriter(Database& database, FloorFilter& filter, RecoveredSto
       block_(recovered.run),
       epoch_bytes_(memtables_.replayed_bytes()),  // they fill the memtables too
       epoch_began_(now()),
-      reader_(columns_, recovered.first_run),
+      reader_(columns_, recovered.first_run, recovered.on_damage),
       garbage_(columns_, limits.garbage) {
   begin_checkpoint();
 }
@@ -209,15 +209,17 @@ void CommitWriter::pack(CommitWork::Lane& work) {
 }
 
 void CommitWriter::pack_blocks(const CommitWork::Lane& work) {
+  SequenceRange bodies;  // of the block at hand
   for (const CommitWork::Put& put : work.puts) {
     if (put.operation == nullptr) continue;
     const StoreBatch::Operation& operation = *put.operation;
     const Message& message = *operation.message;
     const BodyPlace body = place_body(*work.state, put);
-    if (!block_.has_room_for(message, body)) put_block(*work.state);
+    if (!block_.has_room_for(message, body)) put_block(*work.state, std::exchange(bodies, {}));
     block_.add(put.seq, message, operation.enqueued_at, operation.expires_at, body);
+    if (body.is_in(epoch_)) bodies = hull(bodies, {put.seq, put.seq + 1});
   }
-  if (!block_.empty()) put_block(*work.state);
+  if (!block_.empty()) put_block(*work.state, bodies);
 }
 
 BodyPlace CommitWriter::place_body(LaneState& lane, const CommitWork::Put& put) {
@@ -229,7 +231,7 @@ BodyPlace CommitWriter::place_body(LaneState& lane, const CommitWork::Put& put) 
   return *std::move(staged);
 }
 
-void CommitWriter::put_block(LaneState& lane) {
+void CommitWriter::put_block(LaneState& lane, const SequenceRange& bodies) {
   const BlockKey key{epoch_, lane.id, block_.last_seq()};
   const std::uint64_t entries = block_.entries();
   const ByteView value = block_.finish(key);
@@ -238,7 +240,8 @@ void CommitWriter::put_block(LaneState& lane) {
                           .first_seq = block_.first_seq(),
                           .last_seq = key.last_seq,
                           .entries = entries,
-                          .bytes = value.size()});
+                          .bytes = value.size(),
+                          .bodies = bodies});
   must_write_ = true;
 }
 
@@ -370,11 +373,13 @@ void CommitWriter::take_census(Counting counting) {
   lanes_.forget_dropped_before(garbage_.oldest_epoch());
   lanes_.forget_released();
   std::vector<EpochUse> needed = counted ? lanes_.count_needed_epochs() : lanes_.needed_epochs();
-  staged_.add_epochs(needed);
+  std::vector<Epoch> bodies = lanes_.body_epochs();
+  staged_.add_epochs(bodies);
   garbage_.submit({.current = epoch_,
                    .in_memory_from = epoch_ - std::min<Epoch>(epoch_, kSealedMemtablesMax + 2),
                    .checkpoint = checkpoint_,
                    .needed = std::move(needed),
+                   .bodies = std::move(bodies),
                    .has_live_bytes = counted});
 }
 
@@ -419,6 +424,7 @@ Result<void, StoreError> CommitWriter::close() {
                    .in_memory_from = epoch_ + 1,
                    .checkpoint = epoch_ + 1,
                    .needed = lanes_.needed_epochs(),
+                   .bodies = lanes_.body_epochs(),
                    .has_live_bytes = false});
   garbage_.finish();
   return note_logs(disk_of(*columns_.db), columns_.db->GetName());

@@ -86,7 +86,7 @@ class CommitWriter final : public CommitTarget {
   void pack(CommitWork::Lane& work);
   void pack_blocks(const CommitWork::Lane& work);
   BodyPlace place_body(LaneState& lane, const CommitWork::Put& put);
-  void put_block(LaneState& lane);
+  void put_block(LaneState& lane, const SequenceRange& bodies);
   void put_acks();
   void snapshot_lanes(std::size_t count_max);
   void snapshot(LaneState& lane);

@@ -73,16 +73,32 @@ Result<DataDir, StoreError> DataDir::open(std::string path, Disk disk) {
   if (lock < 0)
     return fail(unusable("data directory " + path, "cannot be written by this user", errno));
   DataDir directory(std::move(path), std::move(disk), lock);
-  if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
-    return fail(StoreError{StoreError::Kind::locked,
-                           fmt::format("data directory {} is in use by another harrierd (pid {})",
-                                       directory.path_, holder(lock))});
-  }
+  if (::flock(lock, LOCK_EX | LOCK_NB) != 0) return fail(directory.in_use());
   const std::string pid = fmt::format("{}\n", ::getpid());
   if (::ftruncate(lock, 0) != 0 || !write_all(lock, pid)) {
     return fail(unusable("data directory " + directory.path_, "cannot be written", errno));
   }
   return directory;
+}
+
+Result<DataDir, StoreError> DataDir::open_to_read(std::string path) {
+  const std::string lock_path = path + "/" + std::string(kLockFile);
+  const int lock = ::open(lock_path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (lock < 0 && errno != ENOENT)
+    return fail(unusable("data directory " + path, "cannot be read by this user", errno));
+  DataDir directory(std::move(path), Disk(), lock);
+  if (lock >= 0 && ::flock(lock, LOCK_SH | LOCK_NB) != 0) return fail(directory.in_use());
+  return directory;
+}
+
+StoreError DataDir::in_use() const {
+  // A shared lock is there beside others of its kind only.
+  const bool is_only_read = ::flock(lock_, LOCK_SH | LOCK_NB) == 0;
+  return {StoreError::Kind::locked,
+          is_only_read
+              ? fmt::format("data directory {} is being read by harrierd --check-data", path_)
+              : fmt::format("data directory {} is in use by another harrierd (pid {})", path_,
+                            holder(lock_))};
 }
 
 DataDir::DataDir(DataDir&& other) noexcept

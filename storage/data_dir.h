@@ -22,6 +22,10 @@ class DataDir {
   // Makes the directory if there is none. `disk` is where the files in it are, but for the lock.
   // Errors: locked, unusable, no_space.
   static Result<DataDir, StoreError> open(std::string path, Disk disk = Disk());
+  // Changes nothing, so the directory may lie on a read-only medium. Several may read at a time, no
+  // broker starts meanwhile; where none ever ran, as in a copy, there is no lock to hold. Errors:
+  // locked, unusable.
+  static Result<DataDir, StoreError> open_to_read(std::string path);
   DataDir(DataDir&& other) noexcept;
   DataDir& operator=(DataDir&& other) noexcept;
   ~DataDir();
@@ -36,9 +40,11 @@ class DataDir {
   DataDir(std::string path, Disk disk, int lock)
       : path_(std::move(path)), disk_(std::move(disk)), lock_(lock) {}
 
+  StoreError in_use() const;
+
   std::string path_;
   Disk disk_;
-  int lock_;  // open file; closing it ends the lock
+  int lock_;  // open file, closing it ends the lock; -1 for none
 };
 
 }  // namespace harrier

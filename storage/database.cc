@@ -237,6 +237,23 @@ Result<std::unique_ptr<Database>, StoreError> Database::open_read_only(const std
   return database;
 }
 
+Result<void, StoreError> Database::renew_snapshots() {
+  rocksdb::ColumnFamilyHandle*& handle = handles_[5];
+  rocksdb::ColumnFamilyDescriptor descriptor;
+  rocksdb::Status done = handle->GetDescriptor(&descriptor);
+  if (done.ok()) done = columns_.db->DropColumnFamily(handle);
+  if (done.ok()) done = columns_.db->DestroyColumnFamilyHandle(handle);
+  if (!done.ok()) return fail(store_error(done, "removing the damaged lane snapshots"));
+  handle = nullptr;
+  done = columns_.db->CreateColumnFamily(descriptor.options, descriptor.name, &handle);
+  if (!done.ok()) {
+    handles_.pop_back();
+    return fail(store_error(done, "making room for lane snapshots"));
+  }
+  name_columns();
+  return {};
+}
+
 void Database::name_columns() {
   columns_.meta = handles_[1];
   columns_.msg = handles_[2];

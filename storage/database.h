@@ -54,6 +54,11 @@ class Database {
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
+  // Replaces the family of lane snapshots, whose files cannot all be read, by an empty one: a
+  // compaction of a damaged file would fail and stop all writes.
+  Result<void, StoreError> renew_snapshots();
+
+  // Changed by renew_snapshots().
   const Columns& columns() const { return columns_; }
 
   DatabaseWatch& watch() { return *watch_; }

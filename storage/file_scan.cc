@@ -1,8 +1,8 @@
 #include "storage/file_scan.h"
 
 #include <algorithm>
+#include <iterator>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <rocksdb/db.h>
@@ -23,24 +23,30 @@ class FileScan final : public rocksdb::Iterator {
     db.GetLiveFilesMetaData(&files);
     for (const rocksdb::LiveFileMetaData& file : files) {
       if (file.column_family_name != column->GetName()) continue;
-      firsts_.emplace_back(file.smallestkey, file.db_path + file.name);
+      files_.push_back({file.smallestkey, file.largestkey, file.db_path + file.name});
     }
-    std::sort(firsts_.begin(), firsts_.end());
+    std::sort(files_.begin(), files_.end(),
+              [](const File& a, const File& b) { return a.first < b.first; });
   }
 
   bool Valid() const override { return damage_.ok() && inner_->Valid(); }
 
   void SeekToFirst() override {
     inner_->SeekToFirst();
-    begin_at(firsts_.begin());
+    begin_at(files_.begin());
   }
 
   void Seek(const rocksdb::Slice& target) override {
     inner_->Seek(target);
-    begin_at(std::lower_bound(firsts_.begin(), firsts_.end(), target,
-                              [](const First& first, const rocksdb::Slice& key) {
-                                return key.compare(first.first) > 0;
-                              }));
+    const auto behind = std::lower_bound(
+        files_.begin(), files_.end(), target,
+        [](const File& file, const rocksdb::Slice& key) { return key.compare(file.first) > 0; });
+    begin_at(behind);
+    // A file that holds the target in its midst has a key from there on, its last.
+    if (behind == files_.begin() || !status().ok()) return;
+    const File& within = *std::prev(behind);
+    if (target.compare(within.last) > 0) return;
+    if (!Valid() || key().compare(within.last) > 0) pass_over(within);
   }
 
   void Next() override {
@@ -51,12 +57,12 @@ class FileScan final : public rocksdb::Iterator {
   // Backwards nothing is checked.
   void SeekToLast() override {
     inner_->SeekToLast();
-    begin_at(firsts_.end());
+    begin_at(files_.end());
   }
 
   void SeekForPrev(const rocksdb::Slice& target) override {
     inner_->SeekForPrev(target);
-    begin_at(firsts_.end());
+    begin_at(files_.end());
   }
 
   void Prev() override { inner_->Prev(); }
@@ -68,16 +74,19 @@ class FileScan final : public rocksdb::Iterator {
   rocksdb::Status status() const override { return damage_.ok() ? inner_->status() : damage_; }
 
  private:
-  using First = std::pair<std::string, std::string>;  // smallest key and path of a file
+  struct File {
+    std::string first, last;  // keys
+    std::string path;
+  };
 
-  void begin_at(std::vector<First>::const_iterator expected) {
+  void begin_at(std::vector<File>::const_iterator expected) {
     expected_ = expected;
     damage_ = rocksdb::Status::OK();
     check();
   }
 
   void check() {
-    if (expected_ == firsts_.end() || !inner_->status().ok()) return;
+    if (expected_ == files_.end() || !inner_->status().ok()) return;
     if (inner_->Valid()) {
       const int order = inner_->key().compare(expected_->first);
       if (order < 0) return;
@@ -86,12 +95,16 @@ class FileScan final : public rocksdb::Iterator {
         return;
       }
     }
-    damage_ = rocksdb::Status::Corruption("the first block cannot be read", expected_->second);
+    pass_over(*expected_);
+  }
+
+  void pass_over(const File& file) {
+    damage_ = rocksdb::Status::Corruption("the first block cannot be read", file.path);
   }
 
   std::unique_ptr<rocksdb::Iterator> inner_;
-  std::vector<First> firsts_;  // ascending
-  std::vector<First>::const_iterator expected_;
+  std::vector<File> files_;  // ascending
+  std::vector<File>::const_iterator expected_;
   rocksdb::Status damage_;
 };
 
@@ -100,6 +113,26 @@ class FileScan final : public rocksdb::Iterator {
 std::unique_ptr<rocksdb::Iterator> scan_files(rocksdb::DB& db,
                                               rocksdb::ColumnFamilyHandle* column) {
   return std::make_unique<FileScan>(db, column);
+}
+
+std::string resume_behind(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* column,
+                          const std::string& last) {
+  std::vector<rocksdb::LiveFileMetaData> files;
+  db.GetLiveFilesMetaData(&files);
+  const rocksdb::LiveFileMetaData* damaged = nullptr;
+  for (const rocksdb::LiveFileMetaData& file : files) {
+    if (file.column_family_name != column->GetName() || file.largestkey <= last) continue;
+    if (damaged == nullptr || file.smallestkey < damaged->smallestkey) damaged = &file;
+  }
+  if (damaged == nullptr) return {};
+  std::string resume = damaged->largestkey + '\0';
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;
+  const std::unique_ptr<rocksdb::Iterator> it(db.NewIterator(options, column));
+  it->SeekForPrev(damaged->largestkey);
+  for (; it->Valid() && it->key().compare(last) > 0; it->Prev())
+    resume = it->key().ToString();
+  return resume;
 }
 
 }  // namespace harrier

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 namespace rocksdb {
 class ColumnFamilyHandle;
@@ -16,5 +17,11 @@ namespace harrier {
 // come. Not for families whose keys are deleted or written again. To be used before anything
 // deletes files.
 std::unique_ptr<rocksdb::Iterator> scan_files(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* column);
+
+// Where a scan of such a family can go on that found damage behind the key `last`: at the first key
+// to be reached from the end of the damaged file, or behind that. Empty if no file is behind
+// `last`.
+std::string resume_behind(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* column,
+                          const std::string& last);
 
 }  // namespace harrier

@@ -1,10 +1,12 @@
 #include "storage/garbage_collector.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
+#include <rocksdb/iterator.h>
 #include <rocksdb/metadata.h>
 
 #include "base/log.h"
@@ -129,18 +131,15 @@ void GarbageCollector::delete_acks(const Census& census) {
   delete_files(columns_.ack, files);
 }
 
-// A block without its body would look like damage to a reader that found it just before.
+// A reader may still find the block of a settled entry: BodyReader::is_collected tells it then that
+// this is no damage.
 void GarbageCollector::delete_bodies(const Census& census) {
   Files files = files_of(columns_.sh);
-  if (files.empty()) return;
-  const Files blocks = files_of(columns_.msg);
   std::erase_if(files, [&](const rocksdb::LiveFileMetaData& file) {
     const auto epochs = epochs_in(file);
-    if (!epochs || epochs->last >= census.in_memory_from || is_needed(census, *epochs)) return true;
-    return std::any_of(blocks.begin(), blocks.end(), [&](const rocksdb::LiveFileMetaData& block) {
-      const auto others = epochs_in(block);
-      return others && others->first <= epochs->last && others->last >= epochs->first;
-    });
+    if (!epochs || epochs->last >= census.current) return true;
+    const auto at = std::lower_bound(census.bodies.begin(), census.bodies.end(), epochs->first);
+    return at != census.bodies.end() && *at <= epochs->last;
   });
   delete_files(columns_.sh, files);
 }
@@ -185,11 +184,27 @@ void GarbageCollector::compact_sparse_files(const Census& census) {
   watched_ = std::move(watched);
 }
 
+// A compaction that finds damage ends all writes to the database.
+bool GarbageCollector::is_readable(rocksdb::ColumnFamilyHandle* column, const rocksdb::Slice& begin,
+                                   const rocksdb::Slice& end) const {
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;
+  options.verify_checksums = true;
+  options.iterate_upper_bound = &end;
+  const std::unique_ptr<rocksdb::Iterator> it(columns_.db->NewIterator(options, column));
+  for (it->Seek(begin); it->Valid() && !cancelled_.load();)
+    it->Next();
+  if (it->status().ok()) return true;
+  kLog.warning("{}", store_error(it->status(), "old messages are not compacted").detail);
+  return false;
+}
+
 void GarbageCollector::compact(Epoch from, Epoch to) {
   const auto first = encode_epoch(from);
   const auto last = encode(BlockKey{to, LaneId{UINT32_MAX}, UINT64_MAX});
   const rocksdb::Slice begin(first.view().data(), first.view().size());
   const rocksdb::Slice end(last.view().data(), last.view().size());
+  if (!is_readable(columns_.msg, begin, end)) return;
   rocksdb::CompactRangeOptions options;
   options.exclusive_manual_compaction = false;
   options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;

@@ -15,6 +15,7 @@
 #include "storage/lane_states.h"
 
 namespace rocksdb {
+class Slice;
 struct LiveFileMetaData;
 }  // namespace rocksdb
 
@@ -27,6 +28,7 @@ struct Census {
   Epoch in_memory_from = 0;      // from here on blocks may lie in memory, not in files
   Epoch checkpoint = 0;          // from here on ack records are needed
   std::vector<EpochUse> needed;  // ascending: epochs in which some lane has unsettled entries
+  std::vector<Epoch> bodies;     // ascending: epochs in which bodies of unsettled entries lie
   bool has_live_bytes = false;   // whether those of `needed` were counted
 };
 
@@ -35,9 +37,10 @@ struct GarbageLimits {
 };
 
 // Gives space back, on a thread of its own: deleting a file of 64 MiB takes RocksDB tens of
-// milliseconds. Whole files in which nothing is needed are deleted, bodies after the blocks that
-// refer to them. A file that is kept for less than half of its octets is compacted once it is old:
-// the filter then leaves the settled blocks out. The bodies of its epochs stay.
+// milliseconds. Whole files in which nothing is needed are deleted, of blocks and of bodies each by
+// itself: a small message that stays does not keep the bodies of its epoch. A file that is kept for
+// less than half of its octets is compacted once it is old: the filter then leaves the settled
+// blocks out.
 class GarbageCollector {
  public:
   explicit GarbageCollector(const Columns& columns, GarbageLimits limits = {});
@@ -86,6 +89,8 @@ class GarbageCollector {
   void delete_bodies(const Census& census);
   void delete_files(rocksdb::ColumnFamilyHandle* column, const Files& files);
   void compact_sparse_files(const Census& census);
+  bool is_readable(rocksdb::ColumnFamilyHandle* column, const rocksdb::Slice& begin,
+                   const rocksdb::Slice& end) const;
   void compact(Epoch from, Epoch to);
 
   const Columns columns_;

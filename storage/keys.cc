@@ -77,6 +77,13 @@ std::string to_hex(ByteView octets) {
   return hex;
 }
 
+std::string block_place(ByteView key) {
+  const std::optional<BlockKey> block = decode_block_key(key);
+  if (!block) return "another place (key " + to_hex(key) + ")";
+  return "epoch " + std::to_string(block->epoch) + " lane " + std::to_string(block->lane.value) +
+         " sequence " + std::to_string(block->last_seq);
+}
+
 std::optional<BlockKey> decode_block_key(ByteView octets) {
   if (octets.size() != 16) return std::nullopt;
   return BlockKey{get_big32(octets.data()), LaneId{get_big32(octets.data() + 4)},

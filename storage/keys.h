@@ -95,6 +95,7 @@ KeyOctets<4> encode_epoch(Epoch epoch);  // the start of every msg, sh and ack k
 
 // For error texts.
 std::string to_hex(ByteView octets);
+std::string block_place(ByteView key);  // of a block
 
 // None for octets that no encode() made.
 std::optional<BlockKey> decode_block_key(ByteView octets);

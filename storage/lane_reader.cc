@@ -4,8 +4,8 @@
 
 namespace harrier {
 
-LaneReader::LaneReader(const Columns& columns, std::uint64_t first_run)
-    : columns_(columns), first_run_(first_run) {}
+LaneReader::LaneReader(const Columns& columns, std::uint64_t first_run, OnDamage on_damage)
+    : columns_(columns), first_run_(first_run), on_damage_(on_damage) {}
 
 LaneReader::~LaneReader() {
   stop();
@@ -49,7 +49,7 @@ void LaneReader::run() {
       job = std::move(jobs_.front());
       jobs_.pop_front();
     }
-    LanePage page = read_page(columns_, first_run_, job.plan);
+    LanePage page = read_page(columns_, first_run_, job.plan, on_damage_);
     job.done(std::move(page));
   }
 }

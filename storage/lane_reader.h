@@ -22,8 +22,8 @@ struct PendingPage {
 // by a shard nor by commits. The thread starts with the first page.
 class LaneReader {
  public:
-  // `first_run` as for read_page().
-  LaneReader(const Columns& columns, std::uint64_t first_run);
+  // `first_run` and `on_damage` as for read_page().
+  LaneReader(const Columns& columns, std::uint64_t first_run, OnDamage on_damage);
   ~LaneReader();
   LaneReader(const LaneReader&) = delete;
   LaneReader& operator=(const LaneReader&) = delete;
@@ -47,6 +47,7 @@ class LaneReader {
 
   const Columns columns_;
   const std::uint64_t first_run_;
+  const OnDamage on_damage_;
 
   std::mutex mutex_;  // the members up to the thread
   std::condition_variable arrived_;

@@ -140,6 +140,8 @@ void write_lane_snapshot(const LaneState& lane, Buffer& out) {
     append_varint(out, run.last_seq - run.first_seq);
     append_varint(out, run.entries);
     append_varint(out, run.bytes);
+    append_varint(out, run.bodies.begin);
+    append_varint(out, run.bodies.end - run.bodies.begin);
     epoch = run.epoch;
   }
   append_varint(out, lane.bodies.size());
@@ -176,6 +178,8 @@ std::optional<LaneState> read_lane_snapshot(LaneId lane, ByteView snapshot) {
     run.last_seq = run.first_seq + reader.varint();
     run.entries = reader.varint();
     run.bytes = reader.varint();
+    run.bodies.begin = reader.varint();
+    run.bodies.end = run.bodies.begin + reader.varint();
     epoch = run.epoch;
     state.runs.push_back(run);
   }

@@ -38,8 +38,8 @@ namespace harrier {
 //        *     v  number of settled ranges above
 //        *   v,v  per range: begin - end of the range before (the floor at first), length
 //        *     v  number of runs
-//        *   5*v  per run: epoch - epoch of the run before, first sequence, last - first, entries,
-//                 octets
+//        *   7*v  per run: epoch - epoch of the run before, first sequence, last - first, entries,
+//                 octets; begin and length of the range with all bodies apart in that epoch
 //        *     v  number of uses: epochs in which bodies lie whose entries are in a later one
 //        *   v,v  per use: sequence of the entry - that of the use before, epoch
 //    end-4     4  crc32c

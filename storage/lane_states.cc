@@ -27,6 +27,12 @@ void normalize(std::vector<SequenceRange>& ranges) {
   ranges.resize(kept);
 }
 
+SequenceRange hull(const SequenceRange& a, const SequenceRange& b) {
+  if (a.empty()) return b;
+  if (b.empty()) return a;
+  return {std::min(a.begin, b.begin), std::max(a.end, b.end)};
+}
+
 bool SettledSet::covers(SequenceRange range) const {
   if (range.end <= floor_) return true;
   auto after = std::upper_bound(
@@ -101,10 +107,12 @@ LaneState& LaneStates::restore(LaneState&& state) {
   const LaneId id = state.id;
   auto [at, is_new] = lanes_.try_emplace(id, std::move(state));
   HARRIER_CHECK(is_new);
-  for (const LaneRun& run : at->second.runs)
+  for (const LaneRun& run : at->second.runs) {
     ++runs_of_epoch_[run.epoch];
+    if (!run.bodies.empty()) ++bodies_of_epoch_[run.epoch];
+  }
   for (const BodyUse& use : at->second.bodies)
-    ++runs_of_epoch_[use.epoch];
+    ++bodies_of_epoch_[use.epoch];
   return at->second;
 }
 
@@ -113,11 +121,14 @@ void LaneStates::add_block(LaneState& lane, const LaneRun& block) {
     HARRIER_CHECK(lane.runs.empty() || lane.runs.back().epoch < block.epoch);
     lane.runs.push_back(block);
     ++runs_of_epoch_[block.epoch];
+    if (!block.bodies.empty()) ++bodies_of_epoch_[block.epoch];
   } else {
     LaneRun& run = lane.runs.back();
     run.last_seq = block.last_seq;
     run.entries += block.entries;
     run.bytes += block.bytes;
+    if (run.bodies.empty() && !block.bodies.empty()) ++bodies_of_epoch_[block.epoch];
+    run.bodies = hull(run.bodies, block.bodies);
   }
   lane.next_put = std::max(lane.next_put, block.last_seq + 1);
   lane.next_seq = std::max(lane.next_seq, block.last_seq + 1);
@@ -132,7 +143,7 @@ void LaneStates::add_body(LaneState& lane, Sequence seq, std::span<const BodyRun
     const auto at = std::lower_bound(lane.bodies.begin(), lane.bodies.end(), use);
     if (at != lane.bodies.end() && *at == use) continue;
     lane.bodies.insert(at, use);
-    ++runs_of_epoch_[use.epoch];
+    ++bodies_of_epoch_[use.epoch];
     lane.changed = true;
   }
 }
@@ -143,46 +154,78 @@ void LaneStates::settle(LaneState& lane, std::span<const SequenceRange> fresh) {
   lane.changed = true;
   std::size_t gone = 0;
   while (gone < lane.runs.size() && lane.runs[gone].last_seq < lane.settled.floor()) {
-    release(lane.runs[gone++].epoch);
+    release(lane.runs[gone++]);
   }
   lane.runs.erase(lane.runs.begin(), lane.runs.begin() + static_cast<std::ptrdiff_t>(gone));
+  if (!lane.runs.empty() && lane.runs.front().bodies.end <= lane.settled.floor()) {
+    release_bodies(lane.runs.front());
+  }
   auto used = lane.bodies.begin();
   for (; used != lane.bodies.end() && used->seq < lane.settled.floor(); ++used)
-    release(used->epoch);
+    release(bodies_of_epoch_, used->epoch);
   lane.bodies.erase(lane.bodies.begin(), used);
 }
 
 void LaneStates::drop(LaneId lane, Epoch current) {
   auto found = lanes_.find(lane);
   if (found != lanes_.end()) {
-    for (const LaneRun& run : found->second.runs)
-      release(run.epoch);
+    for (LaneRun& run : found->second.runs)
+      release(run);
     for (const BodyUse& use : found->second.bodies)
-      release(use.epoch);
+      release(bodies_of_epoch_, use.epoch);
     lanes_.erase(found);
   }
   dropped_[lane] = current;
 }
 
+void LaneStates::forget_runs() {
+  runs_of_epoch_.clear();
+  bodies_of_epoch_.clear();
+  for (auto& [id, lane] : lanes_) {
+    lane.runs.clear();
+    lane.bodies.clear();
+  }
+}
+
 void LaneStates::release_settled_runs(LaneState& lane) {
-  std::erase_if(lane.runs, [&](const LaneRun& run) {
+  std::erase_if(lane.runs, [&](LaneRun& run) {
+    if (lane.settled.covers(run.bodies)) release_bodies(run);
     if (!lane.settled.covers({run.first_seq, run.last_seq + 1})) return false;
-    release(run.epoch);
+    release(run);
     return true;
   });
   std::erase_if(lane.bodies, [&](const BodyUse& use) {
     if (!lane.settled.contains(use.seq)) return false;
-    release(use.epoch);
+    release(bodies_of_epoch_, use.epoch);
     return true;
   });
 }
 
-void LaneStates::release(Epoch epoch) {
-  auto count = runs_of_epoch_.find(epoch);
-  HARRIER_CHECK(count != runs_of_epoch_.end());
+void LaneStates::release(LaneRun& run) {
+  release_bodies(run);
+  release(runs_of_epoch_, run.epoch);
+}
+
+void LaneStates::release_bodies(LaneRun& run) {
+  if (run.bodies.empty()) return;
+  run.bodies = {};
+  release(bodies_of_epoch_, run.epoch);
+}
+
+void LaneStates::release(EpochCounts& counts, Epoch epoch) {
+  auto count = counts.find(epoch);
+  HARRIER_CHECK(count != counts.end());
   if (--count->second > 0) return;
-  runs_of_epoch_.erase(count);
+  counts.erase(count);
   ++released_epochs_;
+}
+
+std::vector<Epoch> LaneStates::body_epochs() const {
+  std::vector<Epoch> epochs;
+  epochs.reserve(bodies_of_epoch_.size());
+  for (const auto& [epoch, users] : bodies_of_epoch_)
+    epochs.push_back(epoch);
+  return epochs;
 }
 
 std::vector<EpochUse> LaneStates::needed_epochs() const {
@@ -202,8 +245,6 @@ std::vector<EpochUse> LaneStates::count_needed_epochs() const {
       live[run.epoch] += static_cast<double>(run.bytes) * static_cast<double>(left) /
                          static_cast<double>(run.entries);
     }
-    for (const BodyUse& use : lane.bodies)
-      live.try_emplace(use.epoch);
   }
   std::vector<EpochUse> needed;
   needed.reserve(live.size());
@@ -217,7 +258,8 @@ void LaneStates::forget_dropped_before(Epoch oldest) {
 }
 
 bool LaneStates::check_invariants() const {
-  std::map<Epoch, std::uint64_t> counted;
+  EpochCounts runs;
+  EpochCounts bodies;
   for (const auto& [id, lane] : lanes_) {
     if (lane.id != id) return false;
     if (lane.next_seq < lane.settled.end()) return false;
@@ -226,13 +268,15 @@ bool LaneStates::check_invariants() const {
       if (range.begin <= above || range.end <= range.begin) return false;
       above = range.end;
     }
-    for (const LaneRun& run : lane.runs)
-      ++counted[run.epoch];
+    for (const LaneRun& run : lane.runs) {
+      ++runs[run.epoch];
+      if (!run.bodies.empty()) ++bodies[run.epoch];
+    }
     for (const BodyUse& use : lane.bodies)
-      ++counted[use.epoch];
+      ++bodies[use.epoch];
     if (!std::is_sorted(lane.bodies.begin(), lane.bodies.end())) return false;
   }
-  return counted == runs_of_epoch_;
+  return runs == runs_of_epoch_ && bodies == bodies_of_epoch_;
 }
 
 }  // namespace harrier

@@ -16,6 +16,8 @@ struct SequenceRange {
   Sequence begin = 0;
   Sequence end = 0;
 
+  bool empty() const { return begin >= end; }
+
   friend bool operator==(const SequenceRange&, const SequenceRange&) = default;
 };
 
@@ -49,6 +51,9 @@ class SettledSet {
   std::vector<SequenceRange> ranges_;
 };
 
+// The smallest range with all of both.
+SequenceRange hull(const SequenceRange& a, const SequenceRange& b);
+
 // The blocks of one lane in one epoch.
 struct LaneRun {
   Epoch epoch = 0;
@@ -56,6 +61,8 @@ struct LaneRun {
   Sequence last_seq = 0;
   std::uint64_t entries = 0;
   std::uint64_t bytes = 0;
+  // In it are all unsettled entries that have chunks of their bodies in this epoch; empty if none.
+  SequenceRange bodies{};
 
   friend bool operator==(const LaneRun&, const LaneRun&) = default;
 };
@@ -118,8 +125,14 @@ class LaneStates {
 
   bool is_dropped(LaneId lane) const { return dropped_.contains(lane); }
 
+  // Forgets where the entries and bodies of all lanes lie, which is then told anew.
+  void forget_runs();
+
   // Looks also at runs behind an old unsettled entry, which settle() does not.
   void release_settled_runs(LaneState& lane);
+
+  // The epochs in which bodies of unsettled entries lie, ascending.
+  std::vector<Epoch> body_epochs() const;
 
   // The epochs in which some lane has unsettled entries, ascending, their octets not counted.
   std::vector<EpochUse> needed_epochs() const;
@@ -127,7 +140,8 @@ class LaneStates {
   // Likewise, counted. Looks at every run of every lane.
   std::vector<EpochUse> count_needed_epochs() const;
 
-  // Epochs that lost their last entry since the last call of forget_released().
+  // Epochs that lost their last entry, or the last with a body there, since the last call of
+  // forget_released().
   std::uint64_t released_epochs() const { return released_epochs_; }
 
   void forget_released() { released_epochs_ = 0; }
@@ -145,11 +159,16 @@ class LaneStates {
   bool check_invariants() const;
 
  private:
-  void release(Epoch epoch);
+  using EpochCounts = std::map<Epoch, std::uint64_t>;
+
+  void release(EpochCounts& counts, Epoch epoch);
+  void release_bodies(LaneRun& run);
+  void release(LaneRun& run);
 
   std::unordered_map<LaneId, LaneState> lanes_;
-  std::unordered_map<LaneId, Epoch> dropped_;     // with the epoch they were dropped in
-  std::map<Epoch, std::uint64_t> runs_of_epoch_;  // and uses by bodies
+  std::unordered_map<LaneId, Epoch> dropped_;  // with the epoch they were dropped in
+  EpochCounts runs_of_epoch_;
+  EpochCounts bodies_of_epoch_;  // runs that have bodies there, and uses
   std::uint64_t released_epochs_ = 0;
 };
 

@@ -5,9 +5,9 @@
 
 #include "storage/commit_loop.h"
 #include "storage/data_dir.h"
-#include "storage/recovery.h"
 #include "storage/rocks_target.h"
 #include "storage/schema.h"
+#include "storage/store_scan.h"
 
 namespace harrier {
 
@@ -30,7 +30,7 @@ class RocksStore final : public Store {
     if (auto opened = target_->open(on_damage); !opened) return opened;
     const StoreFormat format = found->value_or(kCurrentFormat);
     if (auto done = migrate(directory_, format, columns(), migrations()); !done) return done;
-    if (auto recovered = target_->recover(); !recovered) return recovered;
+    if (auto recovered = target_->recover(on_damage); !recovered) return recovered;
     loop_ = std::make_unique<CommitLoop>(*target_);
     return {};
   }

@@ -37,12 +37,16 @@ Result<void, StoreError> RocksTarget::open(OnDamage on_damage) {
   return {};
 }
 
-Result<void, StoreError> RocksTarget::recover() {
-  auto recovered = harrier::recover(columns());
+Result<void, StoreError> RocksTarget::recover(OnDamage on_damage) {
+  auto recovered = harrier::recover(columns(), on_damage);
   if (!recovered) return fail(recovered.error());
+  if (recovered->snapshots_unreadable) {
+    if (auto renewed = database_->renew_snapshots(); !renewed) return renewed;
+  }
   if (auto noted = note_logs(disk_, database_path()); !noted) return noted;
   if (first_run_ == 0) first_run_ = recovered->run;
   recovered->first_run = first_run_;
+  recovered->on_damage = config_.accept_data_loss ? OnDamage::accept : OnDamage::refuse;
   kLog.info("store in {} open: {} lanes, epoch {}, last stop {}, checksums {}", data_dir_,
             recovered->lanes.all().size(), recovered->epoch,
             recovered->clean ? "clean" : "not clean",
@@ -109,7 +113,7 @@ Result<void, StoreError> RocksTarget::heal() {
   writer_.reset();
   database_.reset();
   if (auto opened = open(OnDamage::refuse); !opened) return opened;
-  if (auto recovered = recover(); !recovered) return recovered;
+  if (auto recovered = recover(OnDamage::refuse); !recovered) return recovered;
   writer_->expect_repeats(dropped_);
   return {};
 }

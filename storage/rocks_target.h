@@ -30,7 +30,7 @@ class RocksTarget final : public CommitTarget {
   // Checks the logs and opens the database. Then migrations may run, then recover() makes the
   // writer.
   Result<void, StoreError> open(OnDamage on_damage);
-  Result<void, StoreError> recover();
+  Result<void, StoreError> recover(OnDamage on_damage);
 
   Result<std::uint64_t, StoreError> write(std::span<StoreBatch> batches) override;
   Result<void, StoreError> sync() override;

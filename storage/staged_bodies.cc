@@ -52,14 +52,13 @@ void StagedBodies::end_commit() {
   released_.clear();
 }
 
-void StagedBodies::add_epochs(std::vector<EpochUse>& needed) const {
+void StagedBodies::add_epochs(std::vector<Epoch>& needed) const {
   if (bodies_.empty()) return;
   for (const auto& [number, body] : bodies_) {
     for (const BodyRun& run : body.runs)
-      needed.push_back({.epoch = run.epoch, .live_bytes = 0});
+      needed.push_back(run.epoch);
   }
-  std::sort(needed.begin(), needed.end(),
-            [](const EpochUse& a, const EpochUse& b) { return a.epoch < b.epoch; });
+  std::sort(needed.begin(), needed.end());
 }
 
 }  // namespace harrier

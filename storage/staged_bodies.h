@@ -34,7 +34,7 @@ class StagedBodies {
   void end_commit();
 
   // Adds the epochs in which chunks lie to `needed`, which stays ascending.
-  void add_epochs(std::vector<EpochUse>& needed) const;
+  void add_epochs(std::vector<Epoch>& needed) const;
 
  private:
   struct Body {

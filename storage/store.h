@@ -224,7 +224,8 @@ struct PageRequest {
 struct LanePage {
   std::vector<StoredEntry> entries;  // ascending
   // Everything from the request's `from` up to here that is not among the entries is settled, or
-  // transient and from before the last start. The request's `end` when all was read.
+  // transient and from before the last start, or damaged where that is accepted. The request's
+  // `end` when all was read.
   Sequence next = 0;
   // The entry at or behind `next` cannot be read: the store is damaged there.
   std::optional<StoreError> damage;

@@ -12,6 +12,21 @@ constexpr Logger kLog("admin");
 
 constexpr AdminCommand kCommands[] = {
     {"backup", run_backup},
+    {"trace", run_trace},
+    {"policy set", run_policy_set},
+    {"policy clear", run_policy_clear},
+    {"policy list", run_policy_list},
+    {"operator-policy set", run_operator_policy_set},
+    {"operator-policy clear", run_operator_policy_clear},
+    {"operator-policy list", run_operator_policy_list},
+    {"limit set", run_limit_set},
+    {"limit clear", run_limit_clear},
+    {"limit list", run_limit_list},
+    {"parameter set", run_parameter_set},
+    {"parameter clear", run_parameter_clear},
+    {"parameter list", run_parameter_list},
+    {"vhost add", run_vhost_add},
+    {"vhost set-queue-type", run_vhost_set_queue_type},
 };
 
 void refuse(std::string why, AdminReplyTo& reply) {

@@ -11,10 +11,12 @@
 namespace harrier {
 
 class Backups;
+class Broker;
 
 // What commands act on.
 struct AdminContext {
   Backups& backups;
+  Broker& broker;
 };
 
 // Makes a reply; runs on the admin thread, where it may take a moment.
@@ -37,5 +39,33 @@ void run_admin_command(const AdminContext& context, std::string_view line, Admin
 
 // backup.cc
 void run_backup(const AdminContext& context, const AdminRequest& request, AdminDone done);
+// trace.cc
+void run_trace(const AdminContext& context, const AdminRequest& request, AdminDone done);
+
+// settings.cc. Each tells control, on shard 0; what cannot be is answered with RabbitMQ's text.
+// "vhost" is "/" where it is not given. Lists have "rows".
+//   set: "name", "pattern", "definition" (JSON), and maybe "priority", "apply-to", "vhost"
+//   clear: "name" and maybe "vhost"
+void run_policy_set(const AdminContext& context, const AdminRequest& request, AdminDone done);
+void run_policy_clear(const AdminContext& context, const AdminRequest& request, AdminDone done);
+void run_policy_list(const AdminContext& context, const AdminRequest& request, AdminDone done);
+void run_operator_policy_set(const AdminContext& context, const AdminRequest& request,
+                             AdminDone done);
+void run_operator_policy_clear(const AdminContext& context, const AdminRequest& request,
+                               AdminDone done);
+void run_operator_policy_list(const AdminContext& context, const AdminRequest& request,
+                              AdminDone done);
+//   "name", "value" (a whole number), and "user" or "vhost"
+void run_limit_set(const AdminContext& context, const AdminRequest& request, AdminDone done);
+void run_limit_clear(const AdminContext& context, const AdminRequest& request, AdminDone done);
+void run_limit_list(const AdminContext& context, const AdminRequest& request, AdminDone done);
+//   "component", "name", "value" (JSON), "vhost"; a global one has no component
+void run_parameter_set(const AdminContext& context, const AdminRequest& request, AdminDone done);
+void run_parameter_clear(const AdminContext& context, const AdminRequest& request, AdminDone done);
+void run_parameter_list(const AdminContext& context, const AdminRequest& request, AdminDone done);
+//   "name"; "vhost" and "type", "" for classic
+void run_vhost_add(const AdminContext& context, const AdminRequest& request, AdminDone done);
+void run_vhost_set_queue_type(const AdminContext& context, const AdminRequest& request,
+                              AdminDone done);
 
 }  // namespace harrier

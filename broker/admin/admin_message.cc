@@ -9,6 +9,15 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kCommand = "command";
 
+template <class Plain>
+Json to_json(const Plain& value) {
+  return value;
+}
+
+Json to_json(const AdminJson& json) {
+  return Json::parse(json.text, nullptr, false);
+}
+
 }  // namespace
 
 std::string_view AdminRequest::argument(std::string_view name) const {
@@ -39,7 +48,7 @@ std::string to_line(const AdminReply& reply) {
   if (reply) {
     json["ok"] = true;
     for (const auto& [name, value] : *reply)
-      std::visit([&json, &key = name](const auto& plain) { json[key] = plain; }, value);
+      std::visit([&json, &key = name](const auto& plain) { json[key] = to_json(plain); }, value);
   } else {
     json["error"] = reply.error();
   }

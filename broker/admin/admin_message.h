@@ -28,7 +28,12 @@ struct AdminRequest {
 // The error is one line for the peer. Any octets may come.
 Result<AdminRequest, std::string> parse_admin_request(std::string_view line);
 
-using AdminValue = std::variant<std::string, std::uint64_t, double>;
+// A value that is JSON already, valid and on one line.
+struct AdminJson {
+  std::string text;
+};
+
+using AdminValue = std::variant<std::string, std::uint64_t, double, AdminJson>;
 using AdminFields = std::vector<std::pair<std::string, AdminValue>>;
 using AdminReply = Result<AdminFields, std::string>;
 

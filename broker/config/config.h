@@ -17,6 +17,8 @@ struct LogSettings {
   std::string dir = ".";  // where a relative `file` lies
   std::string file;       // none when empty
   LogLevel file_level = LogLevel::info;
+  bool exchange = false;  // to amq.rabbitmq.log
+  LogLevel exchange_level = LogLevel::info;
 };
 
 // Everything a broker can be told, by the folder that acts on it. Only the app sees the whole; each

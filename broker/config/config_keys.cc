@@ -366,6 +366,11 @@ constexpr ConfigKey kKeys[] = {
         {"log.file.level", kLogging, "Least severe level logged there."}),
     text<kLog, &LogSettings::dir>(
         {"log.dir", kLogging, "Where log.file lies unless it begins with a slash."}, "directory"),
+    flag<kLog, &LogSettings::exchange>(
+        {"log.exchange", kLogging,
+         "Publishes the log to the topic exchange amq.rabbitmq.log of the default virtual host."}),
+    log_level<kLog, &LogSettings::exchange_level>(
+        {"log.exchange.level", kLogging, "Least severe level published there."}),
 
     name<kSession, &SessionConfig::cluster_name>(
         {"cluster_name", kIdentity, "Announced to clients and shown by tools."}),

@@ -37,7 +37,7 @@ constexpr auto kGroups = std::to_array<std::string_view>({
     "log.console.color_esc_seqs",
     "log.console.formatter",
     "log.default",
-    "log.exchange",
+    "log.exchange.formatter",
     "log.federation",
     "log.file.formatter",
     "log.file.rotation",

@@ -1,29 +1,16 @@
 #include "broker/core/arguments.h"
 
-#include <algorithm>
 #include <initializer_list>
 
 #include "base/bytes.h"
 #include "broker/core/errors.h"
+#include "broker/core/queue_argument_table.h"
 #include "broker/core/resource_names.h"
 
 namespace harrier {
 namespace {
 
 using Check = Result<void, ProtocolError>;
-
-constexpr std::string_view kQueueTypeKey = "x-queue-type";
-constexpr std::string_view kDeadLetterExchangeKey = "x-dead-letter-exchange";
-
-// Ten years: the longest time RabbitMQ takes, so that a deadline never overflows its timers.
-constexpr std::int64_t kMillisecondsMax = 315'360'000'000;
-
-constexpr QueueTypeSet kClassic = queue_type_set(QueueType::classic);
-constexpr QueueTypeSet kQuorum = queue_type_set(QueueType::quorum);
-constexpr QueueTypeSet kStream = queue_type_set(QueueType::stream);
-constexpr QueueTypeSet kEveryType = kClassic | kQuorum | kStream;
-// What this broker runs. A type outside is known, and refused when a queue is created.
-constexpr QueueTypeSet kServedTypes = kClassic | kQuorum;
 
 std::string join(std::initializer_list<std::string_view> parts) {
   std::string text;
@@ -36,166 +23,27 @@ auto precondition_failed(std::string text) {
   return fail(ProtocolError{ReplyCode::precondition_failed, std::move(text)});
 }
 
-// `detail` is printed by RabbitMQ as an Erlang term: {tag,value}, an atom, or a string in quotes.
-auto invalid(const ReceivedArgument& argument, std::string_view detail) {
-  return precondition_failed(join({"invalid arg '", argument.known.key, "' for ",
-                                   queue_text(argument.queue.name, argument.vhost), ": ", detail}));
-}
-
-auto invalid_number(const ReceivedArgument& argument, std::string_view tag, std::int64_t number) {
-  return invalid(argument, join({"{", tag, ",", std::to_string(number), "}"}));
-}
-
-auto unacceptable_type(const ReceivedArgument& argument) {
-  return invalid(argument, join({"{unacceptable_type,", type_name(argument.value), "}"}));
-}
-
-auto not_an_integer(const ReceivedArgument& argument) {
-  return invalid(argument, join({"\"expected integer, got ", type_name(argument.value), "\""}));
-}
-
-bool is_one_of(std::string_view text, std::initializer_list<std::string_view> choices) {
-  return std::find(choices.begin(), choices.end(), text) != choices.end();
-}
-
-Check check_integer(const ReceivedArgument& argument) {
-  const std::optional<std::int64_t> number = as_integer(argument.value);
-  if (!number) return not_an_integer(argument);
-  if (*number < 0) return invalid_number(argument, "value_negative", *number);
-  if (*number < argument.known.min) return invalid_number(argument, "value_zero", *number);
-  if (*number > argument.known.max) return invalid_number(argument, "value_too_large", *number);
-  return {};
-}
-
-Check check_priority(const ReceivedArgument& argument) {
-  const std::optional<std::int64_t> number = as_integer(argument.value);
-  if (number && *number > argument.known.max) {
-    return invalid_number(argument, "max_value_exceeded", *number);
-  }
-  return check_integer(argument);
-}
-
-Check check_boolean(const ReceivedArgument& argument) {
-  if (!as_bool(argument.value)) return unacceptable_type(argument);
-  return {};
-}
-
-Check check_dead_letter_exchange(const ReceivedArgument& argument) {
-  if (as_string(argument.value) == nullptr) {
-    return fail(invalid_argument_type(type_name(argument.value), argument.known.key,
-                                      queue_text(argument.queue.name, argument.vhost)));
-  }
-  return {};
-}
-
-Check check_dead_letter_routing_key(const ReceivedArgument& argument) {
-  if (as_string(argument.value) == nullptr) return unacceptable_type(argument);
-  if (argument.queue.arguments.find(kDeadLetterExchangeKey) == nullptr) {
-    return invalid(argument, "routing_key_but_no_dlx_defined");
-  }
-  return {};
-}
-
-Check check_dead_letter_strategy(const ReceivedArgument& argument) {
-  const std::string* strategy = as_string(argument.value);
-  if (strategy == nullptr) return unacceptable_type(argument);
-  if (!is_one_of(*strategy, {"at-most-once", "at-least-once"})) {
-    return invalid(argument, "invalid_dlx_strategy");
-  }
-  return {};
-}
-
-Check check_overflow(const ReceivedArgument& argument) {
-  const std::string* overflow = as_string(argument.value);
-  if (overflow == nullptr) return unacceptable_type(argument);
-  if (!is_one_of(*overflow, {"drop-head", "reject-publish", "reject-publish-dlx"})) {
-    return invalid(argument, "invalid_overflow");
-  }
-  return {};
-}
-
-// Has had no effect since RabbitMQ 3.12, but a wrong one is still refused.
-Check check_queue_mode(const ReceivedArgument& argument) {
-  const std::string* mode = as_string(argument.value);
-  if (mode == nullptr) return unacceptable_type(argument);
-  if (!is_one_of(*mode, {"default", "lazy"})) {
-    return invalid(argument, join({"\"unsupported queue mode '", *mode, "'\""}));
-  }
-  return {};
-}
-
-Check check_queue_version(const ReceivedArgument& argument) {
-  const std::optional<std::int64_t> version = as_integer(argument.value);
-  if (!version) return not_an_integer(argument);
-  if (*version < argument.known.min || *version > argument.known.max) {
-    return invalid(argument,
-                   join({"\"unsupported queue version '", std::to_string(*version), "'\""}));
-  }
-  return {};
-}
-
-Check check_queue_type(const ReceivedArgument& argument) {
-  const std::string* name = as_string(argument.value);
-  if (name == nullptr) return unacceptable_type(argument);
-  const std::optional<QueueType> type = queue_type_from(*name);
-  if (!type || (queue_type_set(*type) & kServedTypes) == 0) {
-    return invalid(argument, join({"\"unsupported queue type '", *name, "'\""}));
-  }
-  return {};
-}
-
-Check check_leader_locator(const ReceivedArgument& argument) {
-  const std::string* locator = as_string(argument.value);
-  if (locator == nullptr) return unacceptable_type(argument);
-  if (!is_one_of(*locator, {"client-local", "balanced", "random", "least-leaders"})) {
-    return invalid(argument, "invalid_queue_locator_arg");
-  }
-  return {};
-}
-
-constexpr QueueArgument kQueueArguments[] = {
-    // key, policy key, accepted by, check, min, max
-    {"x-expires", "expires", kClassic | kQuorum, check_integer, 1, kMillisecondsMax},
-    {"x-message-ttl", "message-ttl", kClassic | kQuorum, check_integer, 0, kMillisecondsMax},
-    {kDeadLetterExchangeKey, "dead-letter-exchange", kClassic | kQuorum,
-     check_dead_letter_exchange},
-    {"x-dead-letter-routing-key", "dead-letter-routing-key", kClassic | kQuorum,
-     check_dead_letter_routing_key},
-    {"x-dead-letter-strategy", "dead-letter-strategy", kQuorum, check_dead_letter_strategy},
-    {"x-max-length", "max-length", kClassic | kQuorum, check_integer},
-    {"x-max-length-bytes", "max-length-bytes", kEveryType, check_integer},
-    {"x-max-in-memory-length", "max-in-memory-length", kQuorum, check_integer},
-    {"x-max-in-memory-bytes", "max-in-memory-bytes", kQuorum, check_integer},
-    {"x-max-priority", "", kClassic, check_priority, 0, 255},
-    {"x-overflow", "overflow", kClassic | kQuorum, check_overflow},
-    {"x-queue-mode", "queue-mode", kClassic, check_queue_mode},
-    {"x-queue-version", "queue-version", kClassic, check_queue_version, 1, 2},
-    {"x-single-active-consumer", "", kClassic | kQuorum, check_boolean},
-    {kQueueTypeKey, "", kEveryType, check_queue_type},
-    {"x-quorum-initial-group-size", "", kQuorum, check_integer, 1},
-    {"x-delivery-limit", "delivery-limit", kQuorum},  // RabbitMQ takes any value here
-    {"x-consumer-timeout", "consumer-timeout", kClassic | kQuorum, check_integer},
-    {"x-queue-leader-locator", "queue-leader-locator", kEveryType, check_leader_locator},
-    {"x-queue-master-locator", "", kClassic},  // superseded by the one above, ignored
-    // Streams are not served yet; their arguments are known so that other types refuse them.
-    {"x-initial-cluster-size", "", kStream, check_integer, 1},
-    {"x-max-age", "max-age", kStream},
-    {"x-stream-max-segment-size-bytes", "stream-max-segment-size-bytes", kStream},
-    {"x-stream-filter-size-bytes", "stream-filter-size-bytes", kStream},
-};
-
-const QueueArgument* find_queue_argument(std::string_view key) {
-  for (const QueueArgument& known : kQueueArguments) {
-    if (known.key == key) return &known;
-  }
-  return nullptr;
+// `fault` is printed by RabbitMQ as an Erlang term: {tag,value}, an atom, or a string in quotes.
+auto invalid(std::string_view key, std::string_view resource, std::string_view fault) {
+  return precondition_failed(join({"invalid arg '", key, "' for ", resource, ": ", fault}));
 }
 
 Check check_argument(const QueueArgument& known, const QueueDefinition& queue,
                      std::string_view vhost) {
   const Value* value = queue.arguments.find(known.key);
-  if (value == nullptr || known.check == nullptr) return {};
-  return known.check({known, *value, queue, vhost});
+  if (value == nullptr) return {};
+  ArgumentFault fault = known.check == nullptr ? std::nullopt : known.check(known, *value);
+  if (!fault && known.fits != nullptr) fault = known.fits(queue);
+  if (!fault) return {};
+  return invalid(known.key, queue_text(queue.name, vhost), *fault);
+}
+
+// The channel looks at this one before the queue type does, and says it in words of its own.
+Check check_dead_letter_exchange(const QueueDefinition& queue, std::string_view vhost) {
+  const Value* value = queue.arguments.find(kDeadLetterExchangeKey);
+  if (value == nullptr || as_string(*value) != nullptr) return {};
+  return fail(invalid_argument_type(type_name(*value), kDeadLetterExchangeKey,
+                                    queue_text(queue.name, vhost)));
 }
 
 Check check_accepted_by_type(QueueType type, const QueueDefinition& queue, std::string_view vhost) {
@@ -297,22 +145,18 @@ QueueType queue_type_of(const QueueDefinition& queue) {
   return queue_type_from(*name).value_or(QueueType::classic);
 }
 
-std::span<const QueueArgument> queue_arguments() {
-  return kQueueArguments;
-}
-
 // The order is RabbitMQ's: the channel looks at the dead letter exchange, then the type is found
 // out, then keys, then values; the queue type itself looks at the properties last.
 Result<void, ProtocolError> validate_new_queue(const QueueDefinition& queue,
                                                std::string_view vhost) {
-  for (const std::string_view key : {kDeadLetterExchangeKey, kQueueTypeKey}) {
-    Check early = check_argument(*find_queue_argument(key), queue, vhost);
-    if (!early) return early;
+  if (Check early = check_dead_letter_exchange(queue, vhost); !early) return early;
+  if (Check early = check_argument(*find_queue_argument(kQueueTypeKey), queue, vhost); !early) {
+    return early;
   }
   const QueueType type = queue_type_of(queue);
   Check accepted = check_accepted_by_type(type, queue, vhost);
   if (!accepted) return accepted;
-  for (const QueueArgument& known : kQueueArguments) {
+  for (const QueueArgument& known : queue_arguments()) {
     Check checked = check_argument(known, queue, vhost);
     if (!checked) return checked;
   }
@@ -331,7 +175,7 @@ Result<void, ProtocolError> check_equivalence(const QueueDefinition& existing,
   same = check_same("auto_delete", resource, existing.auto_delete, wanted.auto_delete);
   if (!same) return same;
   const QueueTypeSet type = queue_type_set(queue_type_of(existing));
-  for (const QueueArgument& known : kQueueArguments) {
+  for (const QueueArgument& known : queue_arguments()) {
     if ((known.accepted_by & type) == 0) continue;
     if (known.key == kQueueTypeKey) {
       same = check_same(known.key, resource, std::string_view(queue_type_text(existing)),

@@ -1,9 +1,7 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -14,8 +12,8 @@
 
 namespace harrier {
 
-// The arguments of queue.declare and exchange.declare that mean something: which exist, what they
-// may hold, which queue types accept them, and when two declarations are the same.
+// When queue.declare and exchange.declare are valid, and when two declarations are the same. Which
+// arguments there are: queue_argument_table.h.
 
 enum class QueueType : std::uint8_t {
   classic,
@@ -36,31 +34,6 @@ using QueueTypeSet = std::uint8_t;
 constexpr QueueTypeSet queue_type_set(QueueType type) {
   return static_cast<QueueTypeSet>(1U << static_cast<unsigned>(type));
 }
-
-struct QueueArgument;
-
-// An argument of a declaration under validation.
-struct ReceivedArgument {
-  const QueueArgument& known;
-  const Value& value;
-  const QueueDefinition& queue;
-  std::string_view vhost;
-};
-
-using ArgumentCheck = Result<void, ProtocolError> (*)(const ReceivedArgument& argument);
-
-// One row of the table of known queue arguments. A new argument is one more row.
-struct QueueArgument {
-  std::string_view key;
-  std::string_view policy_key;  // the same setting in a policy; empty when policies cannot set it
-  QueueTypeSet accepted_by = 0;
-  ArgumentCheck check = nullptr;  // null: any value will do
-  std::int64_t min = 0;           // range of integers, for the checks that look at it
-  std::int64_t max = std::numeric_limits<std::int64_t>::max();
-};
-
-// In the order in which RabbitMQ validates and compares them.
-std::span<const QueueArgument> queue_arguments();
 
 // queue.declare of a queue that does not exist yet. PRECONDITION_FAILED for an argument that is
 // known and wrong, or known for other queue types only, and for properties that the queue type

@@ -36,6 +36,11 @@ void append_name(std::string_view name, std::string& out) {
   out.append(name);
 }
 
+void append_text(std::string_view text, std::string& out) {
+  append_integer(static_cast<std::uint32_t>(text.size()), out);
+  out.append(text);
+}
+
 void append_table(const FieldTable& table, std::string& out) {
   Buffer octets;
   table.encode(octets);
@@ -102,6 +107,14 @@ struct RecordReader {
   WireReader value;
 };
 
+std::string_view records_of(PolicyKind kind) {
+  return kind == PolicyKind::user ? kPolicyRecords : kOperatorPolicyRecords;
+}
+
+std::string_view records_of(LimitScope scope) {
+  return scope == LimitScope::vhost ? kVhostLimitRecords : kUserLimitRecords;
+}
+
 constexpr char kToQueue = 'q';
 constexpr char kToExchange = 'x';
 
@@ -134,12 +147,29 @@ std::string binding_record_key(std::string_view vhost, const BindingDefinition& 
   return key;
 }
 
+std::string policy_record_key(PolicyKind kind, std::string_view vhost, std::string_view policy) {
+  return named_key(records_of(kind), vhost, policy);
+}
+
+std::string limit_record_key(const LimitDefinition& limit) {
+  return named_key(records_of(limit.scope), limit.subject, limit.name);
+}
+
+std::string parameter_record_key(const ParameterDefinition& parameter) {
+  if (parameter.component.empty()) return named_key(kGlobalParameterRecords, "", parameter.name);
+  std::string key = named_key(kParameterRecords, parameter.vhost, parameter.component);
+  append_name(parameter.name, key);
+  return key;
+}
+
 std::string next_lane_record_key() {
   return std::string(kNextLaneRecord);
 }
 
-std::string vhost_record(const VhostDefinition&) {
-  return new_value();
+std::string vhost_record(const VhostDefinition& vhost) {
+  std::string value = new_value();
+  if (!vhost.default_queue_type.empty()) append_name(vhost.default_queue_type, value);
+  return value;
 }
 
 std::string exchange_record(const ExchangeDefinition& exchange) {
@@ -169,6 +199,27 @@ std::string binding_record(const BindingDefinition& binding) {
   return value;
 }
 
+std::string policy_record(const PolicyDefinition& policy) {
+  std::string value = new_value();
+  append_integer(static_cast<std::uint32_t>(policy.priority), value);
+  append_name(policy.apply_to, value);
+  append_text(policy.pattern, value);
+  append_table(policy.definition, value);
+  return value;
+}
+
+std::string limit_record(const LimitDefinition& limit) {
+  std::string value = new_value();
+  append_integer(static_cast<std::uint64_t>(limit.value), value);
+  return value;
+}
+
+std::string parameter_record(const ParameterDefinition& parameter) {
+  std::string value = new_value();
+  append_text(parameter.value, value);
+  return value;
+}
+
 std::string next_lane_record(LaneId next) {
   std::string value = new_value();
   append_integer(next.value, value);
@@ -179,6 +230,7 @@ std::optional<VhostDefinition> decode_vhost_record(std::string_view key, std::st
   RecordReader record(kVhostRecords, key, value);
   VhostDefinition vhost;
   vhost.name = read_name(record.key);
+  if (!record.value.at_end()) vhost.default_queue_type = read_name(record.value);
   if (!record.complete()) return std::nullopt;
   return vhost;
 }
@@ -234,6 +286,46 @@ std::optional<Stored<BindingDefinition>> decode_binding_record(std::string_view 
   if (record.key.rest() != canonical_arguments(binding.arguments)) return std::nullopt;
   if (!record.complete()) return std::nullopt;
   return stored;
+}
+
+std::optional<Stored<PolicyDefinition>> decode_policy_record(PolicyKind kind, std::string_view key,
+                                                             std::string_view value) {
+  RecordReader record(records_of(kind), key, value);
+  Stored<PolicyDefinition> stored;
+  stored.vhost = read_name(record.key);
+  PolicyDefinition& policy = stored.definition;
+  policy.name = read_name(record.key);
+  policy.priority = static_cast<std::int32_t>(record.value.u32());
+  policy.apply_to = read_name(record.value);
+  policy.pattern = record.value.long_string();
+  policy.definition = read_table(record.value);
+  if (!record.complete()) return std::nullopt;
+  return stored;
+}
+
+std::optional<LimitDefinition> decode_limit_record(LimitScope scope, std::string_view key,
+                                                   std::string_view value) {
+  RecordReader record(records_of(scope), key, value);
+  LimitDefinition limit;
+  limit.scope = scope;
+  limit.subject = read_name(record.key);
+  limit.name = read_name(record.key);
+  limit.value = static_cast<std::int64_t>(record.value.u64());
+  if (!record.complete()) return std::nullopt;
+  return limit;
+}
+
+std::optional<ParameterDefinition> decode_parameter_record(std::string_view key,
+                                                           std::string_view value) {
+  const bool is_global = key.starts_with(kGlobalParameterRecords);
+  RecordReader record(is_global ? kGlobalParameterRecords : kParameterRecords, key, value);
+  ParameterDefinition parameter;
+  parameter.vhost = read_name(record.key);
+  if (!is_global) parameter.component = read_name(record.key);
+  parameter.name = read_name(record.key);
+  parameter.value = record.value.long_string();
+  if (!record.complete()) return std::nullopt;
+  return parameter;
 }
 
 std::optional<LaneId> decode_next_lane_record(std::string_view key, std::string_view value) {

@@ -15,6 +15,7 @@ namespace harrier {
 
 struct VhostDefinition {
   std::string name;
+  std::string default_queue_type = {};  // of queues declared without one; empty for classic
 };
 
 struct ExchangeDefinition {
@@ -54,6 +55,28 @@ struct BindingDefinition {
   DestinationKind destination_kind = DestinationKind::queue;
   std::string routing_key;
   FieldTable arguments;
+};
+
+enum class LimitScope : std::uint8_t {
+  vhost,
+  user
+};
+
+// How much of something a virtual host or user may have.
+struct LimitDefinition {
+  LimitScope scope = LimitScope::vhost;
+  std::string subject;     // name of the virtual host or user
+  std::string name;        // "max-connections"
+  std::int64_t value = 0;  // negative: no limit
+};
+
+// A runtime parameter, which the broker keeps for a component; `component` and `vhost` are empty
+// for a global one.
+struct ParameterDefinition {
+  std::string vhost;
+  std::string component;
+  std::string name;
+  std::string value;  // a JSON document
 };
 
 }  // namespace harrier

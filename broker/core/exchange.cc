@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "base/assert.h"
-#include "broker/core/arguments.h"
 #include "broker/core/name_hash.h"
 
 namespace harrier {
@@ -17,7 +16,8 @@ BindingIdentityView identity_of(const Binding& binding) {
 
 }  // namespace
 
-Result<void, ProtocolError> ExchangeType::validate_binding(const BindingDefinition&) const {
+Result<void, ProtocolError> ExchangeType::validate_binding(const BindingDefinition&,
+                                                           Destination) const {
   return {};
 }
 
@@ -42,9 +42,7 @@ bool BindingEqual::operator()(const BindingIdentityView& a, const Binding* b) co
 }
 
 Exchange::Exchange(ExchangeDefinition definition, std::unique_ptr<ExchangeType> type)
-    : definition_(std::move(definition)),
-      type_(std::move(type)),
-      alternate_(alternate_exchange(definition_.arguments)) {}
+    : definition_(std::move(definition)), type_(std::move(type)), history_(type_->history()) {}
 
 Binding* Exchange::find(const BindingIdentityView& identity) const {
   const auto found = index_.find(identity);

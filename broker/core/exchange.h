@@ -14,11 +14,13 @@
 #include "broker/core/definitions.h"
 #include "broker/core/queue_handle.h"
 #include "protocol/field_table.h"
+#include "protocol/properties.h"
 #include "protocol/reply_code.h"
 
 namespace harrier {
 
 class Exchange;
+class MessageHistory;
 
 // Where a binding leads: exactly one of the two is set.
 struct Destination {
@@ -34,6 +36,8 @@ struct RoutingInput {
   std::span<const std::string_view> routing_keys;
   // Headers of the message; an empty view when it has none. Decoded only by those who need it.
   TableView headers;
+  // All its properties; null counts as none.
+  const PropertiesView* properties = nullptr;
 };
 
 // A reused list of destinations: an exchange type appends, the caller removes doubles.
@@ -46,7 +50,8 @@ class ExchangeType {
   virtual ~ExchangeType() = default;
 
   // Refuses a binding this type cannot serve (PRECONDITION_FAILED). Changes nothing.
-  virtual Result<void, ProtocolError> validate_binding(const BindingDefinition& binding) const;
+  virtual Result<void, ProtocolError> validate_binding(const BindingDefinition& binding,
+                                                       Destination destination) const;
   // `binding` is new to this exchange and passed validate_binding(). The same object comes back in
   // unbind() and lives until then.
   virtual void bind(const BindingDefinition& binding, Destination destination) = 0;
@@ -55,6 +60,10 @@ class ExchangeType {
   // the number of bindings that do not match, wherever the type permits it, and nothing may be
   // allocated once reused memory has its size.
   virtual void route(const RoutingInput& input, Destinations& out) const = 0;
+
+  // For a type that keeps what it is sent, for those who bind later; null for all others. Always
+  // the same.
+  virtual MessageHistory* history() { return nullptr; }
 };
 
 struct Binding;
@@ -110,7 +119,9 @@ class Exchange {
 
   const ExchangeType& type() const { return *type_; }
 
-  // Name of the alternate exchange, empty when there is none.
+  MessageHistory* history() const { return history_; }
+
+  // Name of the alternate exchange, by argument or policy; empty when there is none.
   const std::string& alternate() const { return alternate_; }
 
   // Bindings that start here.
@@ -128,6 +139,7 @@ class Exchange {
 
   ExchangeDefinition definition_;
   std::unique_ptr<ExchangeType> type_;
+  MessageHistory* history_;  // of type_, null for most
   std::string alternate_;
   std::list<Binding> outgoing_;  // oldest first
   std::unordered_set<Binding*, BindingHash, BindingEqual> index_;

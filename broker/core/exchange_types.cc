@@ -8,6 +8,11 @@ constexpr ExchangeTypeEntry kExchangeTypes[] = {
     {"fanout", make_fanout_exchange},
     {"headers", make_headers_exchange},
     {"topic", make_topic_exchange},
+    {"x-consistent-hash", make_consistent_hash_exchange, validate_consistent_hash_exchange},
+    {"x-local-random", make_local_random_exchange},
+    {"x-modulus-hash", make_modulus_hash_exchange},
+    {"x-random", make_random_exchange},
+    {"x-recent-history", make_recent_history_exchange, validate_recent_history_exchange},
 };
 
 }  // namespace

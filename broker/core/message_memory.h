@@ -27,8 +27,10 @@ class MessageMemory {
   // Octets that are still free; 0 when more is used than there should be.
   std::uint64_t free() const { return budget_ - std::min(used_, budget_); }
 
-  // Whether a queue that holds `held` octets may hold another message.
-  bool may_hold(std::uint64_t held) const { return held < std::max(free(), kQueueMin); }
+  // Whether a queue that holds `held` octets may hold `more`.
+  bool may_hold(std::uint64_t held, std::uint64_t more) const {
+    return held + more <= std::max(free(), kQueueMin);
+  }
 
   void add(std::uint64_t octets) { used_ += octets; }
 

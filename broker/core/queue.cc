@@ -13,6 +13,10 @@ namespace {
 
 constexpr Logger kLog("queue");
 
+ProtocolError shutting_down() {
+  return {ReplyCode::connection_forced, "broker forced connection closure with reason 'shutdown'"};
+}
+
 }  // namespace
 
 Queue::Queue(QueueHandle& handle, QueueHost& host)
@@ -102,11 +106,11 @@ Enqueued Queue::enqueue(MessageRef message, Timestamp now, Admission admission) 
   const bool durable = is_durable() && message->persistent();
   const Timestamp expires_at = deadline_of(*message, now);
   Level& level = level_of(*message);
-  const bool in_memory = level.has_room([this] { return has_free_consumer(); });
-  if (in_memory) {
-    level.push(std::move(message), durable, now, expires_at);
-  } else {
+  const Level::Place place = level.place_for(*message, [this] { return has_free_consumer(); });
+  if (place == Level::Place::store) {
     level.page_out(std::move(message), now, expires_at);
+  } else {
+    level.push(std::move(message), durable || place == Level::Place::both, now, expires_at);
   }
   // Before it can expire: with a TTL of 0 a consumer that waits gets it.
   deliver_ready();
@@ -117,7 +121,7 @@ Enqueued Queue::enqueue(MessageRef message, Timestamp now, Admission admission) 
   drop_heads();
   read_ahead();
   if (durable) return Enqueued::stored;
-  return in_memory ? Enqueued::held : Enqueued::paged;
+  return place == Level::Place::memory ? Enqueued::held : Enqueued::paged;
 }
 
 Timestamp Queue::deadline_of(const Message& message, Timestamp now) const {
@@ -224,11 +228,6 @@ Timestamp Queue::unused_at() const {
   return last_used_ + *settings_.expires;
 }
 
-std::optional<Enqueued> Queue::enqueue_immediate(MessageRef message, Timestamp now) {
-  if (closed_ || ready_count() > 0 || !has_free_consumer()) return std::nullopt;
-  return enqueue(std::move(message), now);
-}
-
 Result<QueueConsumer*, ProtocolError> Queue::consume(Consumer& port, ConsumerOptions options) {
   if (closed_) return fail(no_queue(definition().name, definition().vhost));
   // basic.consume/exclusive, rule "in-use": as RabbitMQ, both for a newcomer that wants to be alone
@@ -264,6 +263,7 @@ void Queue::get(bool no_ack, GetReply reply) {
   touch();
   if (next_deadline_ <= host_.now()) expire(host_.now());
   if (closed_ || ready_count() == 0) return reply(std::optional<Got>());
+  if (stopping_) return reply(fail(shutting_down()));
   Level& level = next_level();
   if (level.is_damaged()) return reply(fail(damage()));
   if (getters_.empty() && level.head_is_loaded()) {
@@ -344,7 +344,7 @@ void Queue::pump() {
 }
 
 void Queue::deliver_ready() {
-  while (!closed_) {
+  while (!closed_ && !stopping_) {
     Level& level = next_level();
     if (!level.head_is_loaded()) break;
     QueueConsumer* consumer = consumers_.next();
@@ -439,6 +439,12 @@ std::size_t Queue::close() {
 void Queue::record_delivered() {
   if (!is_durable()) return;
   each_level([](Level& level) { level.record_delivered(); });
+}
+
+void Queue::stop_deliveries() {
+  stopping_ = true;
+  fail_getters(shutting_down());
+  record_delivered();
 }
 
 void Queue::deliver(Level& level, QueueConsumer& to) {

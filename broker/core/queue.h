@@ -93,8 +93,6 @@ class Queue {
   // enqueued as reserved, or all are released.
   [[nodiscard]] bool reserve(std::size_t count, std::uint64_t bytes);
   void release(std::size_t count, std::uint64_t bytes);
-  // basic.publish/immediate: takes the message only if a consumer gets it now.
-  std::optional<Enqueued> enqueue_immediate(MessageRef message, Timestamp now);
 
   // basic.consume. Deliveries start with the next pump(), so that consume-ok can go first.
   // ACCESS_REFUSED when an exclusive consumer is or would be in the way, NOT_FOUND after close().
@@ -161,11 +159,16 @@ class Queue {
 
   std::size_t consumer_count() const { return consumers_.count(); }
 
+  // basic.publish/immediate: whether a consumer would get the next message now.
+  bool takes_at_once() { return !closed_ && ready_count() == 0 && has_free_consumer(); }
+
   // A consumer could take a message right now.
   bool has_free_consumer() { return consumers_.next() != nullptr; }
 
-  // Clean stop: lets the store know which entries a consumer may have seen.
+  // Lets the store know which entries a consumer may have seen.
   void record_delivered();
+  // Clean stop: the same, and nobody gets a message any more. Publishes are still taken.
+  void stop_deliveries();
 
   void check_invariants() const;
 
@@ -207,15 +210,14 @@ class Queue {
     }
   }
 
-  // Reads the next page if somebody wants it and little is left in memory.
+  // Reads the next page if somebody wants it and little is left in memory. Where memory is short
+  // only for somebody who takes a message now.
   void read_ahead() {
-    if (closed_) return;
-    if (upper_.empty()) {
-      if (base_.has_unread()) base_.read_ahead(is_wanted());
-      return;
-    }
+    if (closed_ || (upper_.empty() && !base_.has_unread())) return;
     Level& next = next_level();
-    each_level([&](Level& level) { level.read_ahead(&level == &next && is_wanted()); });
+    const bool wanted =
+        is_wanted() && (next.may_read_ahead() || !getters_.empty() || has_free_consumer());
+    each_level([&](Level& level) { level.read_ahead(&level == &next && wanted); });
   }
 
   void found_damage(const Level& level, const std::string& detail);
@@ -271,6 +273,7 @@ class Queue {
   std::size_t reserved_count_ = 0;  // messages of transactions that will come
   std::uint64_t reserved_bytes_ = 0;
   bool closed_ = false;
+  bool stopping_ = false;
 };
 
 }  // namespace harrier

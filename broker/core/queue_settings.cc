@@ -1,78 +1,116 @@
 #include "broker/core/queue_settings.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "broker/core/arguments.h"
+#include "broker/core/queue_argument_table.h"
 
 namespace harrier {
 namespace {
 
-// What RabbitMQ gives a quorum queue that names no limit.
-constexpr std::uint32_t kQuorumDeliveryLimit = 20;
+// What one setting was given by each of those who may.
+struct Given {
+  const Value* by_argument = nullptr;
+  const Value* by_policy = nullptr;
+  const Value* by_operator = nullptr;
+};
 
-std::optional<std::int64_t> integer_of(const FieldTable& arguments, std::string_view key) {
-  const Value* value = arguments.find(key);
-  return value == nullptr ? std::nullopt : as_integer(*value);
+// Null too for a value that an older version took and this one does not.
+const Value* find_sound(const QueueArgument& row, const FieldTable& table, std::string_view key) {
+  const Value* value = table.find(key);
+  if (value == nullptr || row.check == nullptr) return value;
+  return row.check(row, *value) ? nullptr : value;
 }
 
-std::optional<std::chrono::milliseconds> time_of(const FieldTable& arguments,
-                                                 std::string_view key) {
-  const auto number = integer_of(arguments, key);
-  if (!number) return std::nullopt;
-  return std::chrono::milliseconds(*number);
+const Value* find_in_policy(const QueueArgument& row, const PolicyDefinition* policy) {
+  if (policy == nullptr || row.merge == Merge::declared_only) return nullptr;
+  return find_sound(row, policy->definition, row.policy_key());
 }
 
-std::optional<std::uint64_t> count_of(const FieldTable& arguments, std::string_view key) {
-  const auto number = integer_of(arguments, key);
-  if (!number || *number < 0) return std::nullopt;
-  return static_cast<std::uint64_t>(*number);
+bool is_less(const Value& a, const Value& b) {
+  const auto integer_a = as_integer(a);
+  const auto integer_b = as_integer(b);
+  if (integer_a && integer_b) return *integer_a < *integer_b;
+  const auto number = [](const Value& value) {
+    const auto integer = as_integer(value);
+    return integer ? static_cast<double>(*integer) : as_double(value).value_or(0);
+  };
+  return number(a) < number(b);
 }
 
-std::optional<std::string> text_of(const FieldTable& arguments, std::string_view key) {
-  const Value* value = arguments.find(key);
-  const std::string* text = value == nullptr ? nullptr : as_string(*value);
-  if (text == nullptr) return std::nullopt;
-  return *text;
+// A negative limit gives way to any other.
+bool is_less_limit(const Value& a, const Value& b) {
+  const std::int64_t limit_a = *as_integer(a);
+  const std::int64_t limit_b = *as_integer(b);
+  if ((limit_a < 0) != (limit_b < 0)) return limit_b < 0;
+  return limit_a < limit_b;
 }
 
-Overflow overflow_of(const FieldTable& arguments) {
-  const auto text = text_of(arguments, "x-overflow");
-  if (text == "reject-publish") return Overflow::reject_publish;
-  if (text == "reject-publish-dlx") return Overflow::reject_publish_dlx;
-  return Overflow::drop_head;
-}
-
-std::optional<std::uint32_t> delivery_limit_of(const QueueDefinition& queue) {
-  const auto limit = integer_of(queue.arguments, "x-delivery-limit");
-  if (!limit) {
-    if (queue_type_of(queue) != QueueType::quorum) return std::nullopt;
-    return kQuorumDeliveryLimit;
+// Whether `value` holds in place of one whose giver comes first.
+bool goes_before(Merge how, const Value& value, const Value& first) {
+  switch (how) {
+    case Merge::smallest:
+      return is_less(value, first);
+    case Merge::smallest_limit:
+      return is_less_limit(value, first);
+    case Merge::declared_only:
+    case Merge::first:
+      return false;
   }
-  if (*limit < 0) return std::nullopt;
-  return static_cast<std::uint32_t>(std::min<std::int64_t>(*limit, UINT32_MAX));
+  return false;
+}
+
+const Value* merge(Merge how, const Given& given) {
+  const Value* chosen = nullptr;
+  for (const Value* value : {given.by_operator, given.by_argument, given.by_policy}) {
+    if (value == nullptr) continue;
+    if (chosen == nullptr || goes_before(how, *value, *chosen)) chosen = value;
+  }
+  return chosen;
+}
+
+void complete_retry(RetrySettings& retry, bool has_min, bool has_max) {
+  if (!has_max) retry.max = retry.min;
+  retry.max = std::max(retry.max, retry.min);
+  if (!has_min && retry.schedule.empty()) retry.type = RetryType::disabled;
 }
 
 }  // namespace
 
-QueueSettings settings_of(const QueueDefinition& queue, const PolicyDefinition* /*policy*/,
-                          const PolicyDefinition* /*operator_policy*/) {
-  const FieldTable& arguments = queue.arguments;
+QueueSettings settings_of(const QueueDefinition& queue, const PolicyDefinition* policy,
+                          const PolicyDefinition* operator_policy) {
+  const QueueType type = queue_type_of(queue);
   QueueSettings settings;
-
-  settings.message_ttl = time_of(arguments, "x-message-ttl");
-  settings.expires = time_of(arguments, "x-expires");
-  settings.max_length = count_of(arguments, "x-max-length");
-  settings.max_length_bytes = count_of(arguments, "x-max-length-bytes");
-  settings.overflow = overflow_of(arguments);
-  settings.dead_letter_exchange = text_of(arguments, "x-dead-letter-exchange");
-  settings.dead_letter_routing_key = text_of(arguments, "x-dead-letter-routing-key");
-  settings.delivery_limit = delivery_limit_of(queue);
-  settings.consumer_timeout = time_of(arguments, "x-consumer-timeout");
-  settings.max_priority =
-      static_cast<std::uint8_t>(integer_of(arguments, "x-max-priority").value_or(0));
-  const Value* single = arguments.find("x-single-active-consumer");
-  settings.single_active_consumer = single != nullptr && as_bool(*single).value_or(false);
+  if (type == QueueType::quorum) settings.delivery_limit = kQuorumDeliveryLimit;
+  bool has_retry_min = false;
+  bool has_retry_max = false;
+  for (const QueueArgument& row : queue_arguments()) {
+    if (row.set == nullptr || (row.accepted_by & queue_type_set(type)) == 0) continue;
+    const Value* value =
+        merge(row.merge, {find_sound(row, queue.arguments, row.key), find_in_policy(row, policy),
+                          find_in_policy(row, operator_policy)});
+    if (value == nullptr) continue;
+    row.set(*value, settings);
+    if (row.key == "x-delayed-retry-min") has_retry_min = true;
+    if (row.key == "x-delayed-retry-max") has_retry_max = true;
+  }
+  complete_retry(settings.retry, has_retry_min, has_retry_max);
+  if (std::string target = dead_letter_queue_of(queue, policy); !target.empty()) {
+    settings.dead_letter_exchange = "";
+    settings.dead_letter_routing_key = std::move(target);
+  }
   return settings;
+}
+
+std::string dead_letter_queue_of(const QueueDefinition& queue, const PolicyDefinition* policy) {
+  const QueueArgument& row = *find_queue_argument(kDeadLetterQueueKey);
+  const Value* target = find_sound(row, queue.arguments, row.key);
+  const bool has_exchange = queue.arguments.find(kDeadLetterExchangeKey) != nullptr;
+  if (target == nullptr && !has_exchange) target = find_in_policy(row, policy);
+  // A policy for every queue is also one for the queue that it names.
+  if (target == nullptr || *as_string(*target) == queue.name) return {};
+  return *as_string(*target);
 }
 
 }  // namespace harrier

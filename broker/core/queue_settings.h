@@ -34,13 +34,48 @@ enum class RetryType : std::uint8_t {
 
 // How long a message waits before its next delivery; n is its delivery count, the failure included.
 struct RetrySettings {
-  RetryType type = RetryType::disabled;
+  RetryType type = RetryType::disabled;  // whenever neither min nor schedule is given
   std::chrono::milliseconds min{0};
   std::chrono::milliseconds max{0};                 // as min when not given
   std::optional<double> multiplier;                 // none: min * n; else min * multiplier^(n-1)
   std::uint32_t jitter_percent = 0;                 // of the delay, taken off at random
   std::vector<std::chrono::milliseconds> schedule;  // not empty: replaces min, max and multiplier;
                                                     // the last one repeats
+
+  friend bool operator==(const RetrySettings&, const RetrySettings&) = default;
+};
+
+// What makes two messages the same to a queue that takes each only once.
+enum class DeduplicationSource : std::uint8_t {
+  header,
+  message_id,
+  body,
+};
+
+// How long a message stands in the way of another with its key.
+enum class DeduplicationScope : std::uint8_t {
+  window,    // for cache_ttl, and while it is among the last cache_size
+  in_queue,  // until it has left the queue
+};
+
+// What becomes of the later one.
+enum class DeduplicationAction : std::uint8_t {
+  drop,     // confirmed all the same
+  replace,  // takes the place of the earlier one
+  reject,   // basic.nack to a publisher that confirms
+};
+
+struct DeduplicationSettings {
+  bool enabled = false;
+  DeduplicationSource source = DeduplicationSource::header;
+  std::string header = "x-deduplication-header";  // where source is that
+  DeduplicationScope scope = DeduplicationScope::window;
+  DeduplicationAction action = DeduplicationAction::drop;
+  bool moves_to_tail = false;  // a message that replaces another, instead of keeping its place
+  std::uint64_t cache_size = 128;
+  std::optional<std::chrono::milliseconds> cache_ttl;
+
+  friend bool operator==(const DeduplicationSettings&, const DeduplicationSettings&) = default;
 };
 
 // What holds for one queue now: its arguments and the policies that match it, merged. Every key of
@@ -57,6 +92,7 @@ struct QueueSettings {
   DeliveryCountMode delivery_count_mode = DeliveryCountMode::returned;
   RetrySettings retry;
   std::optional<std::chrono::milliseconds> consumer_timeout;
+  DeduplicationSettings deduplication;
 
   // By declaration only: fixed for the life of the queue.
   std::uint8_t max_priority = 0;  // 0: one level, priorities are ignored
@@ -66,6 +102,8 @@ struct QueueSettings {
   bool counts_deliveries() const {
     return delivery_limit.has_value() || retry.type != RetryType::disabled;
   }
+
+  friend bool operator==(const QueueSettings&, const QueueSettings&) = default;
 };
 
 // A policy or an operator policy: settings for the queues and exchanges of a virtual host whose
@@ -78,10 +116,19 @@ struct PolicyDefinition {
   FieldTable definition;
 };
 
+// Of a quorum queue that sets none: RabbitMQ's default since 4.0.
+inline constexpr std::uint32_t kQuorumDeliveryLimit = 20;
+
 // The arguments of `queue`, which were validated, merged with the policy and the operator policy
 // that match it (null: none does). Numbers: the smallest (delivery-limit: negative is no limit);
-// else the operator policy wins, then the argument, then the policy.
+// else the operator policy wins, then the argument, then the policy. x-dead-letter-queue stands for
+// a dead letter exchange "" and that routing key; what the argument says of either hides what
+// policies say of both. Values that make no sense, which a policy never holds, count as absent.
 QueueSettings settings_of(const QueueDefinition& queue, const PolicyDefinition* policy,
                           const PolicyDefinition* operator_policy);
+
+// The queue named by x-dead-letter-queue, by the argument or by the policy, where it counts; empty
+// when none is. Control declares it together with the queue.
+std::string dead_letter_queue_of(const QueueDefinition& queue, const PolicyDefinition* policy);
 
 }  // namespace harrier

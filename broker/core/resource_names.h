@@ -10,6 +10,12 @@ namespace harrier {
 // Names of exchanges, queues and consumers: how they are shown, which are reserved, how the server
 // makes its own.
 
+// The exchange of the firehose, in every virtual host.
+inline constexpr std::string_view kTraceExchange = "amq.rabbitmq.trace";
+// What happens in the broker, and its log: in the default virtual host.
+inline constexpr std::string_view kEventExchange = "amq.rabbitmq.event";
+inline constexpr std::string_view kLogExchange = "amq.rabbitmq.log";
+
 // What every reply-text calls a resource: queue 'q' in vhost '/'. The default exchange has an
 // empty name there.
 std::string queue_text(std::string_view queue, std::string_view vhost);

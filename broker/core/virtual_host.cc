@@ -10,6 +10,7 @@
 #include "broker/core/exchange_types.h"
 #include "broker/core/name_hash.h"
 #include "broker/core/precheck.h"
+#include "broker/core/queue_argument_table.h"
 #include "broker/core/resource_names.h"
 
 namespace harrier {
@@ -25,7 +26,7 @@ struct PredeclaredExchange {
 // exchange are RabbitMQ's.
 constexpr PredeclaredExchange kPredeclaredExchanges[] = {
     {"amq.direct", "direct"}, {"amq.fanout", "fanout"}, {"amq.headers", "headers"},
-    {"amq.match", "headers"}, {"amq.topic", "topic"},   {"amq.rabbitmq.trace", "topic", true},
+    {"amq.match", "headers"}, {"amq.topic", "topic"},   {kTraceExchange, "topic", true},
 };
 
 struct QueueEntry {
@@ -79,6 +80,7 @@ struct VirtualHost::Topology {
   // Scratch of route() and of removals.
   std::uint64_t route_number = 0;
   std::vector<Exchange*> visited;
+  std::vector<Exchange*> keepers;
   Destinations chosen;
   std::vector<Exchange*> doomed;
 
@@ -199,6 +201,32 @@ VirtualHost::VirtualHost(std::string name)
 
 VirtualHost::~VirtualHost() = default;
 
+QueueDefinition VirtualHost::with_default_type(QueueDefinition wanted) const {
+  if (default_queue_type_.empty() || wanted.arguments.find(kQueueTypeKey) != nullptr) return wanted;
+  const QueueType type = queue_type_from(default_queue_type_).value_or(QueueType::classic);
+  const QueueHandle* existing = find_queue(wanted.name);
+  const bool can_be = wanted.durable && !wanted.exclusive && !wanted.auto_delete;
+  const bool takes = existing == nullptr ? type == QueueType::classic || can_be
+                                         : queue_type_of(existing->definition()) == type;
+  if (takes) wanted.arguments.set(kQueueTypeKey, Value::long_string(default_queue_type_));
+  return wanted;
+}
+
+void VirtualHost::set_policy(PolicyKind kind, PolicyDefinition policy) {
+  policies_.set(kind, std::move(policy));
+  apply_policies();
+}
+
+void VirtualHost::clear_policy(PolicyKind kind, std::string_view name) {
+  policies_.clear(kind, name);
+  apply_policies();
+}
+
+void VirtualHost::apply_policies() {
+  for (const auto& [name, exchange] : topology_->exchanges)
+    exchange->alternate_ = policies_.alternate_of(exchange->definition_);
+}
+
 Exchange* VirtualHost::find_exchange(std::string_view name) const {
   return topology_->find_exchange(name);
 }
@@ -311,12 +339,11 @@ Result<bool, ProtocolError> VirtualHost::check_bind(const BindingDefinition& wan
   const Exchange* source = find_exchange(wanted.source);
   if (source == nullptr) return fail(no_exchange(wanted.source, name_));
   const bool to_queue = wanted.destination_kind == DestinationKind::queue;
-  const QueueHandle* queue = to_queue ? find_queue(wanted.destination) : nullptr;
+  QueueHandle* queue = to_queue ? find_queue(wanted.destination) : nullptr;
   if (to_queue && queue == nullptr) return fail(no_queue(wanted.destination, name_));
-  if (!to_queue && find_exchange(wanted.destination) == nullptr) {
-    return fail(no_exchange(wanted.destination, name_));
-  }
-  if (auto valid = source->type().validate_binding(wanted); !valid) {
+  Exchange* exchange = to_queue ? nullptr : find_exchange(wanted.destination);
+  if (!to_queue && exchange == nullptr) return fail(no_exchange(wanted.destination, name_));
+  if (auto valid = source->type().validate_binding(wanted, {queue, exchange}); !valid) {
     return fail(std::move(valid.error()));
   }
   if (queue != nullptr && is_locked(queue->definition(), connection)) {
@@ -352,6 +379,7 @@ Exchange& VirtualHost::add_exchange(ExchangeDefinition definition) {
   std::string name = definition.name;
   auto made = type->make(definition);
   auto exchange = std::make_unique<Exchange>(std::move(definition), std::move(made));
+  exchange->alternate_ = policies_.alternate_of(exchange->definition_);
   const auto [place, is_new] = topology_->exchanges.emplace(std::move(name), std::move(exchange));
   HARRIER_CHECK(is_new);
   return *place->second;
@@ -413,10 +441,12 @@ RouteOutcome VirtualHost::route(Exchange& exchange, const RoutingInput& input,
   Topology& topology = *topology_;
   ++topology.route_number;
   topology.visited.clear();
+  topology.keepers.clear();
   queues.clear();
   topology.visit(exchange);
   for (std::size_t next = 0; next < topology.visited.size(); ++next) {
-    const Exchange& asked = *topology.visited[next];
+    Exchange& asked = *topology.visited[next];
+    if (asked.history() != nullptr) topology.keepers.push_back(&asked);
     topology.chosen.clear();
     asked.type().route(input, topology.chosen);
     if (topology.chosen.empty() && !asked.alternate().empty()) {
@@ -432,7 +462,7 @@ RouteOutcome VirtualHost::route(Exchange& exchange, const RoutingInput& input,
       }
     }
   }
-  return {!queues.empty()};
+  return {!queues.empty(), topology.keepers};
 }
 
 void VirtualHost::check_invariants() const {

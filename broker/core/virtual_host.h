@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "base/result.h"
 #include "broker/core/definitions.h"
 #include "broker/core/exchange.h"
+#include "broker/core/policies.h"
 #include "broker/core/queue_handle.h"
 #include "protocol/reply_code.h"
 
@@ -26,6 +28,8 @@ struct Removed {
 
 struct RouteOutcome {
   bool routed = false;  // at least one queue; what basic.publish/mandatory asks
+  // The exchanges asked that keep messages (Exchange::history). Valid until the next route().
+  std::span<Exchange* const> keepers;
 };
 
 // One shard's replica of a virtual host: exchanges, bindings and the directory of queues. Control
@@ -42,6 +46,28 @@ class VirtualHost {
   ~VirtualHost();
 
   const std::string& name() const { return name_; }
+
+  // Whether what is published and delivered here is copied to kTraceExchange. Off at the start.
+  bool is_traced() const { return is_traced_; }
+
+  void set_traced(bool traced) { is_traced_ = traced; }
+
+  // The type of queues that are declared without one: what with_default_type() writes into their
+  // arguments. Empty for classic, which needs no writing.
+  const std::string& default_queue_type() const { return default_queue_type_; }
+
+  void set_default_queue_type(std::string type) { default_queue_type_ = std::move(type); }
+
+  // queue.declare of a name that the client chose: with the default type, when it names none and
+  // can have that. A queue that exists keeps its type, so redeclaring it without one is equivalent
+  // as long as that is the default.
+  QueueDefinition with_default_type(QueueDefinition wanted) const;
+
+  const Policies& policies() const { return policies_; }
+
+  // Exchanges follow at once; the shards see to their queues. O(exchanges * policies).
+  void set_policy(PolicyKind kind, PolicyDefinition policy);
+  void clear_policy(PolicyKind kind, std::string_view name);
 
   // O(1) look-ups. "" is the default exchange.
   Exchange* find_exchange(std::string_view name) const;
@@ -104,7 +130,12 @@ class VirtualHost {
   void check_invariants() const;
 
  private:
+  void apply_policies();
+
   std::string name_;
+  bool is_traced_ = false;
+  std::string default_queue_type_;
+  Policies policies_;
   struct Topology;
   std::unique_ptr<Topology> topology_;
 };

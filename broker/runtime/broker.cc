@@ -10,6 +10,7 @@
 #include "broker/core/exchange_types.h"
 #include "broker/core/message_records.h"
 #include "broker/core/queue_lanes.h"
+#include "broker/core/resource_names.h"
 
 namespace harrier {
 namespace {
@@ -54,7 +55,8 @@ Broker::~Broker() = default;
 // Reads definitions and messages back, in the order in which they depend on each other.
 class Broker::Recovery {
  public:
-  explicit Recovery(Broker& broker) : broker_(broker), store_(broker.store_) {}
+  Recovery(Broker& broker, LogExchange log_exchange)
+      : broker_(broker), store_(broker.store_), log_exchange_(log_exchange) {}
 
   Result<void, StoreError> run(const std::string& default_vhost) {
     Result<void, StoreError> done = read_definitions();
@@ -64,6 +66,7 @@ class Broker::Recovery {
       broker_.shard(0).batch().put_record(vhost_record_key(default_vhost),
                                           vhost_record({default_vhost}));
       apply({default_vhost, AddVhost{}});
+      add_own_exchanges();
     }
     return done;
   }
@@ -92,10 +95,19 @@ class Broker::Recovery {
     auto done =
         scan(kVhostRecords, "virtual host", decode_vhost_record, [&](VhostDefinition vhost) {
           any_vhost_ = true;
-          apply({std::move(vhost.name), AddVhost{}});
+          apply({vhost.name, AddVhost{}});
+          apply({vhost.name, SetDefaultQueueType{std::move(vhost.default_queue_type)}});
           return true;
         });
     if (!done) return done;
+    // Before what they hold for.
+    for (const PolicyKind kind : {PolicyKind::user, PolicyKind::operators}) {
+      done = read_policies(kind);
+      if (!done) return done;
+    }
+    done = read_settings();
+    if (!done) return done;
+    if (any_vhost_) add_own_exchanges();
     done = scan(kExchangeRecords, "exchange", decode_exchange_record,
                 [&](Stored<ExchangeDefinition> stored) { return add_exchange(std::move(stored)); });
     if (!done) return done;
@@ -106,6 +118,58 @@ class Broker::Recovery {
                 [&](Stored<BindingDefinition> stored) { return add_binding(std::move(stored)); });
     if (!done) return done;
     return read_next_lane();
+  }
+
+  // Topic exchanges through which the broker itself publishes. Before the bindings, which are
+  // recorded as for any durable exchange.
+  void add_own_exchanges() {
+    if (broker_.shard(0).find_vhost(broker_.default_vhost_) == nullptr) return;
+    ExchangeDefinition exchange;
+    exchange.type = "topic";
+    exchange.durable = true;
+    exchange.internal = true;
+    exchange.name = kEventExchange;
+    apply({broker_.default_vhost_, AddExchange{exchange}});
+    if (log_exchange_ == LogExchange::none) return;
+    exchange.name = kLogExchange;
+    apply({broker_.default_vhost_, AddExchange{exchange}});
+  }
+
+  Result<void, StoreError> read_policies(PolicyKind kind) {
+    const auto decode = [kind](std::string_view key, std::string_view value) {
+      return decode_policy_record(kind, key, value);
+    };
+    return scan(kind == PolicyKind::user ? kPolicyRecords : kOperatorPolicyRecords, "policy",
+                decode, [&](Stored<PolicyDefinition> stored) {
+                  if (broker_.shard(0).find_vhost(stored.vhost) == nullptr) return false;
+                  if (!validate_policy(stored.definition, kind)) return false;
+                  apply({std::move(stored.vhost), SetPolicy{kind, std::move(stored.definition)}});
+                  return true;
+                });
+  }
+
+  // What shard 0 alone keeps.
+  Result<void, StoreError> read_settings() {
+    for (const LimitScope scope : {LimitScope::vhost, LimitScope::user}) {
+      const auto decode = [scope](std::string_view key, std::string_view value) {
+        return decode_limit_record(scope, key, value);
+      };
+      auto done = scan(scope == LimitScope::vhost ? kVhostLimitRecords : kUserLimitRecords, "limit",
+                       decode, [&](const LimitDefinition& limit) {
+                         broker_.control().restore(limit);
+                         return true;
+                       });
+      if (!done) return done;
+    }
+    for (const std::string_view records : {kParameterRecords, kGlobalParameterRecords}) {
+      auto done =
+          scan(records, "parameter", decode_parameter_record, [&](ParameterDefinition parameter) {
+            broker_.control().restore(std::move(parameter));
+            return true;
+          });
+      if (!done) return done;
+    }
+    return {};
   }
 
   // Each answers whether the record makes sense after those before it; what does not was damaged or
@@ -203,14 +267,17 @@ class Broker::Recovery {
 
   Broker& broker_;
   Store& store_;
+  const LogExchange log_exchange_;
   std::unordered_map<LaneId, std::pair<ShardIndex, QueueId>> homes_;
   std::size_t queues_ = 0;
   std::uint32_t next_lane_ = 1;
   bool any_vhost_ = false;
 };
 
-Result<void, StoreError> Broker::recover(const std::string& default_vhost) {
-  return Recovery(*this).run(default_vhost);
+Result<void, StoreError> Broker::recover(const std::string& default_vhost,
+                                         LogExchange log_exchange) {
+  default_vhost_ = default_vhost;
+  return Recovery(*this, log_exchange).run(default_vhost);
 }
 
 }  // namespace harrier

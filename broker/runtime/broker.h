@@ -20,6 +20,12 @@ namespace harrier {
 // the same number of shards.
 ShardIndex home_shard(std::string_view vhost, std::string_view queue, ShardIndex shards);
 
+// Whether there is an amq.rabbitmq.log.
+enum class LogExchange : std::uint8_t {
+  none,
+  declared
+};
+
 // The shards of one broker, its store and its control. Who runs the shards, threads or a test by
 // hand, is decided outside.
 class Broker {
@@ -42,8 +48,12 @@ class Broker {
   Control& control() { return *control_; }
 
   // Loads definitions and messages into the shards, before any of them runs; creates
-  // `default_vhost` in an empty store.
-  Result<void, StoreError> recover(const std::string& default_vhost);
+  // `default_vhost` in an empty store, and in it the exchanges of the broker's own messages.
+  Result<void, StoreError> recover(const std::string& default_vhost,
+                                   LogExchange log_exchange = LogExchange::none);
+
+  // As given to recover().
+  const std::string& default_vhost() const { return default_vhost_; }
 
   // The store was refused space and waits for some. Any thread.
   bool store_is_full() const { return store_is_full_.load(std::memory_order_relaxed); }
@@ -57,6 +67,8 @@ class Broker {
 
  private:
   class Recovery;
+
+  std::string default_vhost_;
 
   const ShardIndex shard_count_;
   Store& store_;

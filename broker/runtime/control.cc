@@ -6,6 +6,7 @@
 #include "broker/core/definition_records.h"
 #include "broker/core/queue_lanes.h"
 #include "broker/runtime/broker.h"
+#include "broker/runtime/events.h"
 #include "broker/runtime/shard.h"
 
 namespace harrier {
@@ -70,19 +71,50 @@ void Control::declare_queue(Shard& from, std::string vhost, QueueDefinition want
     const auto found = shard0().find_vhost(vhost)->check_declare(wanted, connection);
     if (!found) return answer(from, std::move(done), fail(found.error()));
     if (*found != nullptr) return answer(from, std::move(done), {});
-    wanted.vhost = vhost;
-    wanted.home =
-        near_declarer ? from.index() : home_shard(vhost, wanted.name, broker_.shard_count());
-    if (wanted.durable) {
-      wanted.lane = take_lane();
-      for (std::uint32_t more = lane_count(wanted); more > 1; --more)
-        take_lane();
-      wanted.id = QueueId{wanted.lane.value};
-    } else {
-      wanted.id = QueueId{kFirstTransientId + ++last_transient_};
+    const VirtualHost& host = *shard0().find_vhost(vhost);
+    const std::string dead_letters = host.policies().dead_letter_queue_of(wanted);
+    const bool needs_another = !dead_letters.empty() && host.find_queue(dead_letters) == nullptr;
+    const auto allowed =
+        limits_.check_queues(vhost, wanted.name, host.queue_count(), needs_another ? 2 : 1);
+    if (!allowed) return answer(from, std::move(done), fail(allowed.error()));
+    if (needs_another) {
+      const auto made = create_dead_letter_queue(vhost, dead_letters);
+      HARRIER_CHECK(made);  // there is room for both
     }
-    commit(from, {std::move(vhost), AddQueue{std::move(wanted)}}, std::move(done));
+    wanted.vhost = std::move(vhost);
+    create_queue(from, std::move(wanted), near_declarer, std::move(done));
   });
+}
+
+void Control::create_queue(Shard& from, QueueDefinition wanted, bool near_declarer, Done done) {
+  wanted.home =
+      near_declarer ? from.index() : home_shard(wanted.vhost, wanted.name, broker_.shard_count());
+  if (wanted.durable) {
+    wanted.lane = take_lane();
+    for (std::uint32_t more = lane_count(wanted); more > 1; --more)
+      take_lane();
+    wanted.id = QueueId{wanted.lane.value};
+  } else {
+    wanted.id = QueueId{kFirstTransientId + ++last_transient_};
+  }
+  std::string vhost = wanted.vhost;
+  commit(from, {std::move(vhost), AddQueue{std::move(wanted)}}, std::move(done));
+}
+
+Result<void, ProtocolError> Control::create_dead_letter_queue(const std::string& vhost,
+                                                              const std::string& name) {
+  const VirtualHost& host = *shard0().find_vhost(vhost);
+  if (host.find_queue(name) != nullptr) return {};
+  if (auto allowed = limits_.check_queues(vhost, name, host.queue_count(), 1); !allowed) {
+    return allowed;
+  }
+  QueueDefinition wanted;
+  wanted.name = name;
+  wanted.durable = true;
+  wanted = host.with_default_type(std::move(wanted));
+  wanted.vhost = vhost;
+  create_queue(shard0(), std::move(wanted), false, [](const Result<void, ProtocolError>&) {});
+  return {};
 }
 
 void Control::delete_queue(Shard& from, std::string vhost, std::string name, QueueId id,
@@ -125,6 +157,18 @@ void Control::add_vhost(Shard& from, std::string vhost, Done done) {
   });
 }
 
+void Control::set_tracing(Shard& from, std::string vhost, bool on, Done done) {
+  run_on_control(from, [this, &from, vhost = std::move(vhost), on,
+                        done = std::move(done)]() mutable {
+    if (shard0().find_vhost(vhost) == nullptr) {
+      return answer(
+          from, std::move(done),
+          fail(ProtocolError{ReplyCode::not_found, "virtual host '" + vhost + "' does not exist"}));
+    }
+    commit(from, {std::move(vhost), SetTracing{on}}, std::move(done));
+  });
+}
+
 void Control::reserve_lanes(Shard& from, std::uint32_t count,
                             UniqueFunction<void(std::vector<LaneId>)> done) {
   run_on_control(from, [this, &from, count, done = std::move(done)]() mutable {
@@ -153,13 +197,15 @@ void Control::answer(Shard& from, Done done, Result<void, ProtocolError> result)
   }
 }
 
-void Control::commit(Shard& from, TopologyChange change, Done done) {
-  const std::uint64_t number = first_change_ + changes_.size();
+std::uint64_t Control::begin_change(std::size_t shares) {
   changes_.push_back(std::make_unique<Change>());
-  Change& pending = *changes_.back();
-  // One share each for this function, for the disk, and for every other shard.
-  pending.shares_left = 2 + (broker_.shard_count() - 1u);
+  changes_.back()->shares_left = shares;
+  return first_change_ + changes_.size() - 1;
+}
 
+void Control::commit(Shard& from, TopologyChange change, Done done) {
+  // One share each for this function, for the disk, and for every other shard.
+  const std::uint64_t number = begin_change(2 + (broker_.shard_count() - 1u));
   const std::size_t recorded = shard0().batch().records().size();
   record(change);
   const bool durable = shard0().batch().records().size() > recorded;
@@ -211,8 +257,17 @@ void Control::record(const TopologyChange& change) {
   } else if (const auto* removed = std::get_if<RemoveQueue>(&change.step)) {
     durable_removal = host->find_queue(removed->name)->definition().durable;
     if (durable_removal) batch.delete_record(queue_record_key(vhost, removed->name));
+  } else if (const auto* type = std::get_if<SetDefaultQueueType>(&change.step)) {
+    batch.put_record(vhost_record_key(vhost), vhost_record({vhost, type->type}));
+  } else if (const auto* policy = std::get_if<SetPolicy>(&change.step)) {
+    batch.put_record(policy_record_key(policy->kind, vhost, policy->definition.name),
+                     policy_record(policy->definition));
+  } else if (const auto* cleared = std::get_if<ClearPolicy>(&change.step)) {
+    batch.delete_record(policy_record_key(cleared->kind, vhost, cleared->name));
   }
-  record_removed(vhost, shard0().apply(change), durable_removal);
+  const Removed removed = shard0().apply(change);
+  record_removed(vhost, removed, durable_removal);
+  announce_change(shard0(), change, removed);
 }
 
 void Control::record_removed(const std::string& vhost, const Removed& removed, bool durable) {

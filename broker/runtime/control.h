@@ -2,14 +2,19 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/result.h"
 #include "base/task.h"
 #include "broker/core/definitions.h"
 #include "broker/core/virtual_host.h"
+#include "broker/runtime/limits.h"
 #include "broker/runtime/topology_change.h"
 #include "protocol/reply_code.h"
 
@@ -45,6 +50,35 @@ class Control {
   void unbind(Shard& from, std::string vhost, BindingDefinition wanted, ConnectionId connection,
               Done done);
   void add_vhost(Shard& from, std::string vhost, Done done);
+  // Whether messages of the virtual host are copied to its amq.rabbitmq.trace. NOT_FOUND.
+  void set_tracing(Shard& from, std::string vhost, bool on, Done done);
+  // "" is classic. It changes no queue that exists.
+  void set_default_queue_type(Shard& from, std::string vhost, std::string type, Done done);
+
+  // Policies hold for what exists and what comes. PRECONDITION_FAILED with the text of
+  // validate_policy(); NOT_FOUND without the virtual host, and for the clearing of what is not
+  // there.
+  void set_policy(Shard& from, std::string vhost, PolicyKind kind, PolicyDefinition policy,
+                  Done done);
+  void clear_policy(Shard& from, std::string vhost, PolicyKind kind, std::string name, Done done);
+
+  // Limits count what is there already but end nothing. Errors as for policies; a user need not
+  // exist.
+  void set_limit(Shard& from, LimitDefinition limit, Done done);
+  void clear_limit(Shard& from, LimitDefinition limit, Done done);
+  // connection.open, see Limits::admit(). Count it before the user's permission is looked at.
+  using Admitted = UniqueFunction<void(Result<ConnectionPermit, ProtocolError>)>;
+  void admit_connection(Shard& from, std::string vhost, std::string user, Admitted done);
+
+  // Any component but those that have calls of their own. `value` is a JSON document.
+  void set_parameter(Shard& from, ParameterDefinition parameter, Done done);
+  void clear_parameter(Shard& from, ParameterDefinition parameter, Done done);
+
+  // Shard 0 only.
+  const Limits& limits() const { return limits_; }
+
+  // Ordered by virtual host, component and name; global ones first.
+  void each_parameter(const std::function<void(const ParameterDefinition&)>& visit) const;
 
   // Lanes for queues that are not durable: not in use, gone after a restart. `done` runs in a turn
   // of `from`, maybe within this call.
@@ -55,6 +89,10 @@ class Control {
   // its record runs ahead of use.
   void continue_from(LaneId next_lane) { next_lane_ = reserved_lane_ = next_lane.value; }
 
+  void restore(const LimitDefinition& limit) { limits_.set(limit); }
+
+  void restore(ParameterDefinition parameter);
+
  private:
   struct Change;
 
@@ -64,6 +102,16 @@ class Control {
   void answer(Shard& from, Done done, Result<void, ProtocolError> result);
   // Applies everywhere; `done` when complete.
   void commit(Shard& from, TopologyChange change, Done done);
+  // Keeps a record, or ends it where there is no value; `done` when that is synced.
+  void commit_record(Shard& from, const std::string& key, std::optional<std::string> value,
+                     Done done);
+  // A new change that ends with `shares` calls of share_done() with the number returned.
+  std::uint64_t begin_change(std::size_t shares);
+  void create_queue(Shard& from, QueueDefinition wanted, bool near_declarer, Done done);
+  // The durable queue that x-dead-letter-queue asks for, where there is none of that name;
+  // PRECONDITION_FAILED when it would be one too many.
+  Result<void, ProtocolError> create_dead_letter_queue(const std::string& vhost,
+                                                       const std::string& name);
   void record(const TopologyChange& change);
   void record_removed(const std::string& vhost, const Removed& removed, bool durable);
   void share_done(std::uint64_t number);
@@ -76,6 +124,9 @@ class Control {
   std::uint32_t next_lane_ = 1;
   std::uint32_t reserved_lane_ = 1;
   std::uint64_t last_transient_ = 0;
+  Limits limits_;
+  using ParameterKey = std::tuple<std::string, std::string, std::string>;  // vhost, component, name
+  std::map<ParameterKey, std::string> parameters_;
 };
 
 }  // namespace harrier

@@ -6,6 +6,8 @@
 
 #include "base/assert.h"
 #include "broker/runtime/broker.h"
+#include "broker/runtime/internal_publish.h"
+#include "broker/runtime/recent_messages.h"
 #include "broker/runtime/subscriptions.h"
 
 namespace harrier {
@@ -21,6 +23,7 @@ Shard::Shard(Broker& broker, ShardIndex index, const Clock& clock, Store& store,
   outboxes_.resize(broker.shard_count());
   sent_octets_.resize(broker.shard_count());
   subscriptions_ = std::make_unique<Subscriptions>(*this);
+  own_messages_ = std::make_unique<OwnMessages>(*this);
   StoreListener listener;
   listener.on_durable = [this](Ticket durable) {
     // Pairs with the load in release_durable(), which may run before the posted task does.
@@ -164,21 +167,44 @@ Removed Shard::apply_to(VirtualHost& vhost, const TopologyChange& change) {
     return vhost.remove_exchange(gone->name);
   } else if (const auto* bind = std::get_if<AddBinding>(&change.step)) {
     vhost.add_binding(bind->definition);
+    if (index_ == 0) send_recent(*this, vhost, bind->definition);
   } else if (const auto* unbind = std::get_if<RemoveBinding>(&change.step)) {
     return vhost.remove_binding(unbind->definition);
   } else if (const auto* queue = std::get_if<AddQueue>(&change.step)) {
     add_queue(vhost, queue->definition);
   } else if (const auto* removed = std::get_if<RemoveQueue>(&change.step)) {
     return remove_queue(vhost, removed->name);
+  } else if (const auto* tracing = std::get_if<SetTracing>(&change.step)) {
+    vhost.set_traced(tracing->on);
+  } else if (const auto* type = std::get_if<SetDefaultQueueType>(&change.step)) {
+    vhost.set_default_queue_type(type->type);
+  } else if (const auto* policy = std::get_if<SetPolicy>(&change.step)) {
+    vhost.set_policy(policy->kind, policy->definition);
+    apply_policies(vhost);
+  } else if (const auto* cleared = std::get_if<ClearPolicy>(&change.step)) {
+    vhost.clear_policy(cleared->kind, cleared->name);
+    apply_policies(vhost);
   }
   return {};
 }
 
+void Shard::apply_policies(const VirtualHost& vhost) {
+  vhost.each_queue([&](QueueHandle& handle) {
+    QueueSettings settings = vhost.policies().settings_of(handle.definition());
+    handle.set_consumer_timeout(settings.consumer_timeout);
+    Queue* queue = handle.queue();
+    if (queue == nullptr) return;
+    if (settings != queue->settings()) queue->apply(std::move(settings), now_);
+  });
+}
+
 void Shard::add_queue(VirtualHost& vhost, const QueueDefinition& definition) {
   QueueHandle& handle = vhost.add_queue(definition);
-  handle.set_consumer_timeout(settings_of(definition, nullptr, nullptr).consumer_timeout);
+  QueueSettings settings = vhost.policies().settings_of(definition);
+  handle.set_consumer_timeout(settings.consumer_timeout);
   if (handle.home() != index_) return;
   auto queue = std::make_unique<Queue>(handle, *this);
+  queue->apply(std::move(settings), now_);
   handle.attach(queue.get());
   queues_.emplace(handle.id(), std::move(queue));
 }

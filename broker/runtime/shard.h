@@ -29,6 +29,7 @@
 namespace harrier {
 
 class Broker;
+class OwnMessages;
 class Subscriptions;
 
 // Something that wants to act once at the end of the turn in which it asked: a connection that
@@ -159,6 +160,9 @@ class Shard final : public QueueHost {
 
   Subscriptions& subscriptions() { return *subscriptions_; }
 
+  // Messages that come from no client.
+  OwnMessages& own_messages() { return *own_messages_; }
+
   // Number for things of this shard that other threads name: never reused, unique across shards.
   std::uint64_t next_number() { return (std::uint64_t{index_} << 48) | ++last_number_; }
 
@@ -182,6 +186,8 @@ class Shard final : public QueueHost {
   };
 
   Removed apply_to(VirtualHost& vhost, const TopologyChange& change);
+  // Gives each queue homed here what holds for it now. O(queues * policies).
+  void apply_policies(const VirtualHost& vhost);
   void add_queue(VirtualHost& vhost, const QueueDefinition& definition);
   Removed remove_queue(VirtualHost& vhost, const std::string& name);
 
@@ -228,6 +234,7 @@ class Shard final : public QueueHost {
   std::unordered_map<std::string, std::unique_ptr<VirtualHost>> vhosts_;
   std::unordered_map<QueueId, std::unique_ptr<Queue>> queues_;
   std::unique_ptr<Subscriptions> subscriptions_;
+  std::unique_ptr<OwnMessages> own_messages_;
   std::uint64_t last_number_ = 0;
 };
 

@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "broker/core/definitions.h"
+#include "broker/core/policies.h"
 
 namespace harrier {
 
@@ -36,10 +37,30 @@ struct RemoveBinding {
   BindingDefinition definition;
 };
 
+// Not recorded: off after a restart, as in RabbitMQ.
+struct SetTracing {
+  bool on = false;
+};
+
+struct SetDefaultQueueType {
+  std::string type;
+};
+
+// Sets or replaces.
+struct SetPolicy {
+  PolicyKind kind;
+  PolicyDefinition definition;
+};
+
+struct ClearPolicy {
+  PolicyKind kind;
+  std::string name;
+};
+
 struct TopologyChange {
   std::string vhost;
   std::variant<AddVhost, RemoveVhost, AddExchange, RemoveExchange, AddQueue, RemoveQueue,
-               AddBinding, RemoveBinding>
+               AddBinding, RemoveBinding, SetTracing, SetDefaultQueueType, SetPolicy, ClearPolicy>
       step;
 };
 

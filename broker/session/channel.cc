@@ -12,6 +12,7 @@
 #include "broker/session/channel_consumer.h"
 #include "broker/session/methods/methods.h"
 #include "broker/session/reply_to.h"
+#include "broker/session/session_events.h"
 #include "broker/session/transaction.h"
 #include "protocol/method_codec.h"
 
@@ -128,6 +129,7 @@ void Channel::release(Task done) {
   auto consumers = std::move(consumers_);
   consumers_.clear();
   for (auto& [tag, consumer] : consumers) {
+    announce_removed(*this, tag, consumer->queue_name());
     subscriptions().cancel(consumer->subscription(), Subscriptions::Underway::to_queue,
                            cancelled.share());
   }

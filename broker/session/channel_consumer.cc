@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "broker/session/channel.h"
+#include "broker/session/firehose.h"
+#include "broker/session/session_events.h"
 
 namespace harrier {
 
@@ -29,6 +31,9 @@ void ChannelConsumer::deliver(Delivery&& delivery) {
   method.consumer_tag = tag_;
   method.delivery_tag = tag;
   channel_.send_delivery(method, delivery);
+  if (channel_.vhost().is_traced()) [[unlikely]] {
+    trace_delivery(channel_, *delivery.message, queue_->name(), delivery.redelivered);
+  }
 }
 
 void ChannelConsumer::cancelled() {
@@ -39,6 +44,7 @@ void ChannelConsumer::cancelled() {
     method.no_wait = true;
     channel_.send(method);
   }
+  announce_removed(channel_, tag_, queue_->name());
   channel_.subscriptions().cancel(subscription_, Subscriptions::Underway::to_queue, [] {});
   channel_.consumers().erase(std::string(tag_));  // ends this
 }

@@ -16,6 +16,8 @@ class ChannelConsumer final : public Consumer {
 
   const std::string& tag() const { return tag_; }
 
+  const std::string& queue_name() const { return queue_->name(); }
+
   SubscriptionId subscription() const { return subscription_; }
 
   void subscribed(SubscriptionId id) { subscription_ = id; }

@@ -9,6 +9,7 @@
 #include "broker/runtime/broker.h"
 #include "broker/session/channel.h"
 #include "broker/session/handshake.h"
+#include "broker/session/session_events.h"
 #include "protocol/method_codec.h"
 
 namespace harrier {
@@ -141,11 +142,20 @@ void Connection::open_channel(const Frame& frame) {
                   MethodId{}},
                  MethodId{});
   }
+  if (const auto limit = permit_.open_channel()) {
+    return close({ReplyCode::not_allowed,
+                  fmt::format("number of channels opened for user '{}' has reached the maximum "
+                              "allowed user limit of ({})",
+                              user_->name, *limit),
+                  MethodId{}},
+                 MethodId{});
+  }
   const auto opened =
       channels_.emplace(frame.channel, std::make_unique<Channel>(*this, frame.channel));
   const DecodeStatus status = visit_method(frame.payload, [](const auto&) {});
   if (status != DecodeStatus::ok) return close(decode_error(status, frame.payload), MethodId{});
   opened.first->second->send(ChannelOpenOk{});
+  announce_opened(*opened.first->second);
 }
 
 Channel* Connection::find_channel(ChannelNumber number) {
@@ -162,7 +172,9 @@ void Connection::channel_closed(ChannelNumber number) {
   if (found == channels_.end()) return;
   std::erase(confirming_, found->second.get());
   std::erase(waiting_for_room_, found->second.get());
+  announce_closed(*found->second);
   channels_.erase(found);
+  permit_.close_channel();
 }
 
 void Connection::confirms_ready(Channel& channel) {
@@ -245,10 +257,14 @@ void Connection::release_all(Task done) {
   if (std::exchange(released_, true)) return done();
   pause();
   Join join([this, done = std::move(done)]() mutable {
+    for (auto& [number, channel] : channels_)
+      announce_closed(*channel);
+    if (opened_) announce_closed(*this);
     channels_.clear();
     last_channel_ = nullptr;
     confirming_.clear();
     waiting_for_room_.clear();
+    permit_ = ConnectionPermit();  // who hears of the end may connect again
     done();
     resume();
   });

@@ -13,6 +13,7 @@
 #include "broker/auth/access.h"
 #include "broker/core/ids.h"
 #include "broker/core/virtual_host.h"
+#include "broker/runtime/limits.h"
 #include "broker/runtime/shard.h"
 #include "broker/session/output_buffer.h"
 #include "broker/session/sessions.h"
@@ -78,6 +79,9 @@ class Connection final : public TurnEnd {
   VirtualHost& vhost() { return *vhost_; }
 
   const User& user() const { return *user_; }
+
+  // connection_name of the client's properties.
+  const std::string& client_name() const { return client_name_; }
 
   std::uint32_t frame_max() const { return frame_max_; }
 
@@ -172,6 +176,7 @@ class Connection final : public TurnEnd {
   bool wants_blocked_ = false;
   bool blocked_ = false;  // by a resource alarm, which counts as one pause
   bool output_full_ = false;
+  bool opened_ = false;  // connection.open was accepted
   bool released_ = false;
   bool lost_ = false;
   std::uint8_t silent_checks_ = 0;
@@ -188,6 +193,7 @@ class Connection final : public TurnEnd {
   Timestamp next_receive_check_{};
 
   OutputBuffer output_;
+  ConnectionPermit permit_;
   std::unordered_map<ChannelNumber, std::unique_ptr<Channel>> channels_;
   Channel* last_channel_ = nullptr;  // of the last frame: most traffic stays on one
   std::vector<Channel*> confirming_;

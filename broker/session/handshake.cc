@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "base/log.h"
+#include "broker/runtime/broker.h"
+#include "broker/session/session_events.h"
 #include "protocol/field_table.h"
 #include "protocol/method_codec.h"
 #include "protocol/sasl.h"
@@ -124,6 +126,7 @@ void ConnectionMethods::on(const ConnectionStartOk& method) {
   }
   if (!result) return authentication_failed(method.mechanism, user, result.error().reason);
   c.user_ = std::move(*result);
+  announce_login(c, c.user_->name, method.mechanism, "");
 
   ConnectionTune tune;
   tune.channel_max = config.channel_max;
@@ -136,6 +139,7 @@ void ConnectionMethods::on(const ConnectionStartOk& method) {
 void ConnectionMethods::authentication_failed(std::string_view mechanism, std::string_view user,
                                               std::string_view reason) {
   Connection& c = connection;
+  announce_login(c, user, mechanism, reason);
   kLog.error("{}: login of '{}' by {} was refused: {}", c.peer_.name, user, mechanism, reason);
   if (c.wants_failure_close_) {
     c.send_close({ReplyCode::access_refused,
@@ -174,14 +178,32 @@ void ConnectionMethods::on(const ConnectionOpen& method) {
     return c.close({ReplyCode::not_allowed, fmt::format("vhost {} not found", method.virtual_host)},
                    ConnectionOpen::kId);
   }
-  if (!c.sessions_.access().may_access_vhost(*c.user_, method.virtual_host)) {
+  // RabbitMQ looks at the limits before it looks at the permission.
+  c.pause();
+  c.shard().broker().control().admit_connection(
+      c.shard(), c.vhost_->name(), c.user_->name,
+      [&c](Result<ConnectionPermit, ProtocolError> permit) {
+        if (c.state_ == Connection::State::open && !c.lost_) {
+          ConnectionMethods{c}.admitted(std::move(permit));
+        }
+        c.resume();
+      });
+}
+
+void ConnectionMethods::admitted(Result<ConnectionPermit, ProtocolError> permit) {
+  Connection& c = connection;
+  if (!permit) return c.close(permit.error(), ConnectionOpen::kId);
+  if (!c.sessions_.access().may_access_vhost(*c.user_, c.vhost_->name())) {
     return c.close(
         {ReplyCode::not_allowed, fmt::format("access to vhost '{}' refused for user '{}'",
-                                             method.virtual_host, c.user_->name)},
+                                             c.vhost_->name(), c.user_->name)},
         ConnectionOpen::kId);
   }
+  c.permit_ = std::move(*permit);
   c.send(0, ConnectionOpenOk{});
   c.state_ = Connection::State::running;
+  c.opened_ = true;
+  announce_opened(c);
   c.deadline_ = kNoTime;
   const Timestamp now = c.shard().now();
   c.next_receive_check_ = now + Milliseconds(std::int64_t{c.heartbeat_s_} * 1000);

@@ -23,6 +23,8 @@ struct ConnectionMethods {
 
  private:
   void refuse(MethodId method);
+  // The end of connection.open, once the limits have been looked at.
+  void admitted(Result<ConnectionPermit, ProtocolError> permit);
   void authentication_failed(std::string_view mechanism, std::string_view user,
                              std::string_view reason);
 };

@@ -6,6 +6,7 @@
 
 #include "broker/runtime/broker.h"
 #include "broker/session/channel.h"
+#include "broker/session/firehose.h"
 
 namespace harrier {
 namespace {
@@ -41,6 +42,9 @@ bool deliver_here(Sessions& sessions, ChannelId id, const MessageRef& message) {
   method.delivery_tag = channel->use_up_tag();
   method.routing_key = message->routing_key();
   channel->send_content(method, message);
+  if (channel->vhost().is_traced()) [[unlikely]] {
+    trace_delivery(*channel, *message, message->routing_key(), false);
+  }
   return true;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "broker/runtime/events.h"
 #include "broker/session/connection.h"
 
 namespace harrier {
@@ -34,7 +35,11 @@ void Sessions::tick() {
 }
 
 void Sessions::set_alarms(const Alarms& alarms) {
-  alarms_ = alarms;
+  const Alarms before = std::exchange(alarms_, alarms);
+  if (shard_.index() == 0) {
+    if (before.memory != alarms.memory) announce_alarm(shard_, "memory", alarms.memory);
+    if (before.disk != alarms.disk) announce_alarm(shard_, "disk", alarms.disk);
+  }
   if (alarms.any()) return;
   for (Connection* connection : connections_)
     connection->unblock();

@@ -33,16 +33,6 @@ def number_of(text):
     return int(text[:text.index(b':')])
 
 
-def harrier(*arguments, folder=None):
-    """Runs the CLI that was built with the broker: exit status, standard output, standard error."""
-    program = pathlib.Path(os.environ.get('HARRIERD', harness.ROOT / 'build' / os.environ.get('HARRIER_PRESET', 'dev')
-                                          / 'bin' / 'harrierd')).with_name('harrier')
-    if not program.exists():
-        sys.exit(f'FAILED: {program} does not exist. Build it: cmake --build build/dev --target harrier')
-    ran = subprocess.run([program, *arguments], cwd=folder, capture_output=True, text=True, timeout=harness.DEADLINE * 4)
-    return ran.returncode, ran.stdout, ran.stderr
-
-
 def folder_on_another_file_system(data):
     for candidate in ('/dev/shm', '/tmp', '/var/tmp', '.'):
         if os.path.isdir(candidate) and os.stat(candidate).st_dev != os.stat(data).st_dev:
@@ -108,7 +98,7 @@ class BackupTest(unittest.TestCase):
 
     def backup(self, directory, folder=None):
         """Tells the broker to copy itself there; the copy is complete when this returns."""
-        code, out, err = harrier('backup', directory, '--data-dir', self.broker.data, folder=folder)
+        code, out, err = harness.harrier('backup', directory, '--data-dir', self.broker.data, folder=folder)
         self.assertEqual((code, err), (0, ''))
         self.assertRegex(out, r'\Acopied to /\S+: [1-9]\d* files, [1-9]\d* octets, \d+\.\d\d s\n\Z')
         return re.match(r'copied to (\S+): (\d+) files, (\d+) octets', out)
@@ -159,7 +149,7 @@ class BackupTest(unittest.TestCase):
             files = [file for file in copies[-1][0].rglob('*') if file.is_file()]
             self.assertEqual((int(told[2]), int(told[3])), (len(files), sum(file.stat().st_size for file in files)))
             publisher.await_another(50)
-        code, out, err = harrier('backup', copies[0][0], '--data-dir', self.broker.data)
+        code, out, err = harness.harrier('backup', copies[0][0], '--data-dir', self.broker.data)
         self.assertEqual((code, out), (1, ''))
         self.assertEqual(err, f'harrier: cannot copy to {copies[0][0]}: it is not empty; name another\n')
         publisher.await_another(50)
@@ -210,7 +200,7 @@ class BackupTest(unittest.TestCase):
         self.assertFalse(leftover.parent.exists())
         for file in (other / 'deep' / 'copy' / 'db').iterdir():
             self.assertEqual(file.stat().st_nlink, 1, file)
-        code, _, err = harrier('backup', other / 'deep', '--data-dir', self.broker.data)
+        code, _, err = harness.harrier('backup', other / 'deep', '--data-dir', self.broker.data)
         self.assertEqual(code, 1)
         self.assertIn('is not empty', err)
         self.assertEqual([entry.name for entry in (other / 'deep').iterdir()], ['copy'])
@@ -223,7 +213,7 @@ class BackupTest(unittest.TestCase):
     def test_without_a_broker_one_line_says_so(self):
         self.broker.stop()
         self.assertFalse((self.broker.data / 'harrier.sock').exists())
-        code, out, err = harrier('backup', 'copy', '--data-dir', self.broker.data, folder=self.broker.folder)
+        code, out, err = harness.harrier('backup', 'copy', '--data-dir', self.broker.data, folder=self.broker.folder)
         self.assertEqual((code, out), (69, ''))
         self.assertRegex(err, r'\Aharrier: no broker runs on the data directory .*--data-dir\n\Z')
         self.assertFalse((self.broker.folder / 'copy').exists())
@@ -231,7 +221,7 @@ class BackupTest(unittest.TestCase):
     def test_the_socket_of_a_killed_broker_is_told_from_a_running_one_and_replaced(self):
         self.broker.kill()
         self.assertTrue((self.broker.data / 'harrier.sock').is_socket())
-        code, _, err = harrier('backup', 'copy', '--data-dir', self.broker.data, folder=self.broker.folder)
+        code, _, err = harness.harrier('backup', 'copy', '--data-dir', self.broker.data, folder=self.broker.folder)
         self.assertEqual(code, 69)
         self.assertIn('Connection refused', err)
         self.broker.start()
@@ -240,7 +230,7 @@ class BackupTest(unittest.TestCase):
 
     def test_a_refused_copy_leaves_nothing(self):
         for directory, why in ((self.broker.data / 'copy', 'lies in the data directory'), ('/proc/copy', '/proc/copy')):
-            code, out, err = harrier('backup', directory, '--data-dir', self.broker.data)
+            code, out, err = harness.harrier('backup', directory, '--data-dir', self.broker.data)
             self.assertEqual((code, out), (1, ''))
             self.assertIn(why, err)
             self.assertEqual(err.count('\n'), 1)
@@ -274,7 +264,7 @@ class BackupTest(unittest.TestCase):
             self.assertIn('unknown command', reply(peer(b'{"command":"\\u0000"}\n'))['error'])
             peer(json.dumps({'command': 'backup', 'directory': str(self.broker.folder / 'left')}).encode() + b'\n').close()
             harness.eventually(lambda: (self.broker.folder / 'left' / 'db').exists(), 'the copy nobody waits for')
-            harness.eventually(lambda: harrier('backup', self.broker.folder / 'copy', '--data-dir',
+            harness.eventually(lambda: harness.harrier('backup', self.broker.folder / 'copy', '--data-dir',
                                                self.broker.data)[0] == 0, 'a copy after that one')
             self.connect().channel().queue_declare('still works')
         self.broker.stop()

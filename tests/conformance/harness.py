@@ -235,6 +235,16 @@ class Broker:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def harrier(*arguments, folder=None):
+    """Runs the CLI that was built with the broker: exit status, standard output, standard error."""
+    program = pathlib.Path(os.environ.get('HARRIERD', ROOT / 'build' / os.environ.get('HARRIER_PRESET', 'dev') / 'bin'
+                                          / 'harrierd')).with_name('harrier')
+    if not program.exists():
+        sys.exit(f'FAILED: {program} does not exist. Build it: cmake --build build/dev --target harrier')
+    ran = subprocess.run([program, *arguments], cwd=folder, capture_output=True, text=True, timeout=DEADLINE * 4)
+    return ran.returncode, ran.stdout, ran.stderr
+
+
 # ---- differences on purpose ----------------------------------------------------------------------------------------
 
 _server_properties = {}

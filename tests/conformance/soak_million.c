@@ -10,27 +10,23 @@
 //   - on one consumer connection the numbers of a queue only grow.
 // Prints "progress N" as N deliveries are reached, then one line of totals; status 1 when a rule is
 // broken.
-#include <amqp.h>
-#include <amqp_tcp_socket.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
-#include <time.h>
+
+#include "rabbitmq_support.h"
 
 enum {
   kPairs = 4,
   kBodyBytes = 1024,
-  kWindow = 1000,
   kPrefetch = 500,
-  kAckEvery = 100,
-  kPatienceSeconds = 120
+  kAckEvery = 100
 };
 
 // State of one sequence number, set by the publisher (confirmed) and the consumer (seen).
@@ -43,135 +39,47 @@ typedef struct {
   pthread_t publisher, consumer;
 } Pair;
 
-static const char* host;
-static int port;
 static uint64_t per_queue;
 static Pair pairs[kPairs];
 static atomic_ullong delivered, confirmed_total, nacked, redelivered, duplicates, connection_losses;
 
-static void fail(const char* form, ...) {
-  va_list arguments;
-  va_start(arguments, form);
-  flockfile(stderr);
-  fputs("FAILED: ", stderr);
-  vfprintf(stderr, form, arguments);
-  fputc('\n', stderr);
-  funlockfile(stderr);
-  va_end(arguments);
-  exit(1);
-}
-
-static double seconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-static amqp_connection_state_t try_connect(void) {
-  amqp_connection_state_t connection = amqp_new_connection();
-  amqp_socket_t* socket = amqp_tcp_socket_new(connection);
-  struct timeval patience = {10, 0};
-  if (amqp_socket_open_noblock(socket, host, port, &patience) == AMQP_STATUS_OK &&
-      amqp_login(connection, "/", 0, AMQP_DEFAULT_FRAME_SIZE, 0, AMQP_SASL_METHOD_PLAIN, "guest",
-                 "guest")
-              .reply_type == AMQP_RESPONSE_NORMAL) {
-    amqp_channel_open(connection, 1);
-    if (amqp_get_rpc_reply(connection).reply_type == AMQP_RESPONSE_NORMAL) return connection;
-  }
-  amqp_destroy_connection(connection);
-  return NULL;
-}
-
-// The broker may be restarting; it has kPatienceSeconds.
-static amqp_connection_state_t connect_patiently(void) {
-  double end = seconds() + kPatienceSeconds;
-  for (;;) {
-    amqp_connection_state_t connection = try_connect();
-    if (connection != NULL) return connection;
-    if (seconds() > end) fail("no connection to the broker within %d s", kPatienceSeconds);
-    nanosleep(&(struct timespec){0, 50 * 1000 * 1000}, NULL);
-  }
-}
-
-static int rpc_ok(amqp_connection_state_t connection) {
-  return amqp_get_rpc_reply(connection).reply_type == AMQP_RESPONSE_NORMAL;
-}
-
 // ---- publisher ----
 
 typedef struct {
-  uint64_t first;      // sequence number of delivery tag 1 on this connection
-  uint64_t tags;       // publishes on this connection
-  uint64_t unsettled;  // of them, neither acked nor nacked
-  unsigned char* settled;
-} Confirms;
+  Pair* pair;
+  uint64_t first;  // sequence number of delivery tag 1 on this connection
+} Stretch;
 
-static void settle(Pair* pair, Confirms* confirms, uint64_t tag, int multiple, int good) {
-  if (tag == 0 || tag > confirms->tags || confirms->settled[tag])
-    fail("tag %" PRIu64 " confirmed twice or unknown", tag);
-  for (uint64_t at = tag; at >= 1; --at) {
-    if (!confirms->settled[at]) {
-      confirms->settled[at] = 1;
-      --confirms->unsettled;
-      if (good) {
-        atomic_store(&pair->confirmed[confirms->first + at - 1], 1);
-        atomic_fetch_add(&confirmed_total, 1);
-      } else {
-        atomic_fetch_add(&nacked, 1);
-      }
-    } else if (at != tag && confirms->tags - at > 4 * kWindow) {
-      break;  // everything older is settled: the window is far smaller
-    }
-    if (!multiple) break;
+static void note_confirm(void* owner, uint64_t tag, int good) {
+  const Stretch* stretch = owner;
+  if (!good) {
+    atomic_fetch_add(&nacked, 1);
+    return;
   }
-}
-
-// Reads confirms until at most `allowed` are outstanding. 0 when the connection broke.
-static int await_confirms(amqp_connection_state_t connection, Pair* pair, Confirms* confirms,
-                          uint64_t allowed) {
-  while (confirms->unsettled > allowed) {
-    struct timeval deadline = {kPatienceSeconds, 0};
-    amqp_frame_t frame;
-    amqp_maybe_release_buffers(connection);
-    int status = amqp_simple_wait_frame_noblock(connection, &frame, &deadline);
-    if (status == AMQP_STATUS_TIMEOUT)
-      fail("no confirm for %d s on %s", kPatienceSeconds, pair->name);
-    if (status != AMQP_STATUS_OK || frame.frame_type != AMQP_FRAME_METHOD) return 0;
-    if (frame.payload.method.id == AMQP_BASIC_ACK_METHOD) {
-      const amqp_basic_ack_t* ack = frame.payload.method.decoded;
-      settle(pair, confirms, ack->delivery_tag, ack->multiple, 1);
-    } else if (frame.payload.method.id == AMQP_BASIC_NACK_METHOD) {
-      const amqp_basic_nack_t* nack = frame.payload.method.decoded;
-      settle(pair, confirms, nack->delivery_tag, nack->multiple, 0);
-    } else {
-      return 0;  // connection.close: the broker is stopping
-    }
-  }
-  return 1;
+  atomic_store(&stretch->pair->confirmed[stretch->first + tag - 1], 1);
+  atomic_fetch_add(&confirmed_total, 1);
 }
 
 // Publishes on one connection from `next` on; returns the first number not published.
 static uint64_t publish_from(amqp_connection_state_t connection, Pair* pair, uint64_t next) {
   amqp_confirm_select(connection, 1);
   if (!rpc_ok(connection)) return next;
-  Confirms confirms = {.first = next, .settled = calloc(per_queue - next + 2, 1)};
-  amqp_basic_properties_t properties = {._flags = AMQP_BASIC_DELIVERY_MODE_FLAG,
-                                        .delivery_mode = AMQP_DELIVERY_PERSISTENT};
+  Stretch stretch = {.pair = pair, .first = next};
+  Confirms confirms = {
+      .settled = calloc(per_queue - next + 2, 1), .on_settled = note_confirm, .owner = &stretch};
   char body[kBodyBytes];
   memset(body, 'x', sizeof body);
   int healthy = 1;
   while (healthy && next < per_queue) {
     snprintf(body, sizeof body, "%d %" PRIu64, pair->index, next);
-    healthy =
-        amqp_basic_publish(connection, 1, amqp_empty_bytes, amqp_cstring_bytes(pair->name), 0, 0,
-                           &properties, (amqp_bytes_t){sizeof body, body}) == AMQP_STATUS_OK;
+    healthy = publish_persistent(connection, pair->name, (amqp_bytes_t){sizeof body, body});
     ++next;  // a number is never published twice, even if this attempt failed half-way
     ++confirms.tags;
     ++confirms.unsettled;
     if (healthy && confirms.unsettled >= kWindow)
-      healthy = await_confirms(connection, pair, &confirms, kWindow / 2);
+      healthy = await_confirms(connection, &confirms, kWindow / 2);
   }
-  if (healthy) await_confirms(connection, pair, &confirms, 0);
+  if (healthy) await_confirms(connection, &confirms, 0);
   free(confirms.settled);
   return next;
 }
@@ -279,11 +187,8 @@ static void* run_consumer(void* argument) {
 
 static void declare_queues(void) {
   amqp_connection_state_t connection = connect_patiently();
-  for (int index = 0; index < kPairs; ++index) {
-    amqp_queue_declare(connection, 1, amqp_cstring_bytes(pairs[index].name), 0, 1, 0, 0,
-                       amqp_empty_table);
-    if (!rpc_ok(connection)) fail("cannot declare %s", pairs[index].name);
-  }
+  for (int index = 0; index < kPairs; ++index)
+    declare_durable(connection, pairs[index].name);
   amqp_connection_close(connection, AMQP_REPLY_SUCCESS);
   amqp_destroy_connection(connection);
 }

@@ -193,10 +193,10 @@ class Wire:
             pass
         return self
 
-    def open(self, **tune):
+    def open(self, properties=None, **tune):
         """The whole handshake."""
         self.read_start()
-        self.send(start_ok())
+        self.send(start_ok(properties=properties))
         self.expect(10, 30)
         self.send(tune_ok(**tune), connection_open())
         self.expect(10, 41)

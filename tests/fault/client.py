@@ -186,10 +186,13 @@ class Channel:
 
 
 class Connection:
-    """One TCP connection after its handshake (which blocks)."""
+    """One TCP connection after its handshake (which blocks). `blocked`: the reasons of connection.blocked, None for each
+    unblocked."""
 
     def __init__(self, loop, port):
-        opened = wire.Wire('127.0.0.1', port).open()
+        opened = wire.Wire('127.0.0.1', port).open({'capabilities': {'connection.blocked': True,
+                                                                     'consumer_cancel_notify': True}})
+        self.blocked = []
         self.loop = loop
         self.socket = opened.socket
         self.socket.setblocking(False)
@@ -259,6 +262,10 @@ class Connection:
                 self.drop()
                 return
             raise AssertionError(f'the broker closed the connection: {close.code} {close.text}')
+        elif method == (10, 60):
+            self.blocked.append(wire.Reader(payload[4:]).short())
+        elif method == (10, 61):
+            self.blocked.append(None)
 
     def ask_close(self):
         if not self.close_asked:

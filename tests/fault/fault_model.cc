@@ -15,7 +15,9 @@ namespace {
 
 constexpr std::string_view kProgress = "progress-";
 constexpr std::string_view kSharedKey = "shared.";
+constexpr std::string_view kIsLost = " is lost";
 constexpr std::size_t kComplaintsMax = 5;
+constexpr std::size_t kStampEvery = 4096;
 
 Timestamp enqueued_at(Sequence seq) {
   return Timestamp{Milliseconds(1'700'000'000'000 + static_cast<std::int64_t>(seq * 37 % 1000))};
@@ -71,7 +73,23 @@ void add(const Step& step, StoreBatch& batch) {
     case Step::Kind::delete_record:
       batch.delete_record(step.key);
       break;
+    case Step::Kind::stage:
+      batch.stage(step.message->stored_body(), step.message, step.offset, step.octets);
+      break;
+    case Step::Kind::unstage:
+      batch.unstage(step.message->stored_body());
+      break;
   }
+}
+
+// Tells bodies apart, and the parts of one.
+std::string body_of(std::size_t bytes, std::uint64_t mix) {
+  std::string body(bytes, static_cast<char>('a' + (mix >> 8) % 26));
+  for (std::size_t at = 0; at < bytes; at += kStampEvery) {
+    const std::string stamp = fmt::format("{:016x}", mix + at);
+    body.replace(at, stamp.size(), stamp, 0, std::min(bytes - at, stamp.size()));
+  }
+  return body;
 }
 
 }  // namespace
@@ -90,9 +108,6 @@ MessageRef message_of(std::uint32_t lane, Sequence seq, const EntryModel& entry)
   const std::uint64_t place = is_shared ? entry.shared : lane * 1'000'003ULL + seq;
   const std::uint64_t mix = place * 0x9E3779B97F4A7C15ULL;
   const auto chance = [mix](int shift, std::uint64_t n) { return (mix >> shift) % n; };
-  std::string body(entry.bytes, static_cast<char>('a' + chance(8, 26)));
-  body.replace(0, std::min<std::size_t>(entry.bytes, 16), fmt::format("{:016x}", mix), 0,
-               std::min<std::size_t>(entry.bytes, 16));
   const std::string shared_key = fmt::format("{}{}", kSharedKey, entry.shared);
   return Message::create({.exchange = chance(16, 2) == 0 ? "" : "logs",
                           .routing_key = is_shared            ? shared_key
@@ -102,11 +117,12 @@ MessageRef message_of(std::uint32_t lane, Sequence seq, const EntryModel& entry)
                           .persistent = !entry.is_transient,
                           .priority = static_cast<std::uint8_t>(chance(32, 3)),
                           .ttl_ms = chance(36, 4) == 0 ? 1000 : -1},
-                         body);
+                         body_of(entry.bytes, mix));
 }
 
 void StoreModel::apply(const Submission& submission) {
   for (const Step& step : submission.steps) {
+    if (step.kind == Step::Kind::stage || step.kind == Step::Kind::unstage) continue;
     if (step.kind == Step::Kind::put_record) {
       records[step.key] = step.value;
     } else if (step.kind == Step::Kind::delete_record) {
@@ -228,12 +244,12 @@ Result<void, StoreError> read_pages(Store& store, std::size_t page_bytes, Recove
 std::vector<std::string> compare(const StoreModel& expected, const Recovered& found) {
   std::vector<std::string> wrong = found.complaints;
   const auto complain = [&](std::string text) {
-    if (wrong.size() < kComplaintsMax) wrong.push_back(std::move(text));
+    if (wrong.size() < found.complaints.size() + kComplaintsMax) wrong.push_back(std::move(text));
   };
   for (const auto& [key, value] : expected.records) {
     const auto at = found.records.find(key);
     if (at == found.records.end()) {
-      complain(fmt::format("record {} is lost", key));
+      complain(fmt::format("record {}{}", key, kIsLost));
     } else if (at->second != value) {
       complain(fmt::format("record {} is {} instead of {}", key, at->second, value));
     }
@@ -248,7 +264,7 @@ std::vector<std::string> compare(const StoreModel& expected, const Recovered& fo
     for (const auto& [seq, expected_entry] : lane.live) {
       const auto entry = entries.find(seq);
       if (entry == entries.end()) {
-        complain(fmt::format("lane {} entry {} is lost", id, seq));
+        complain(fmt::format("lane {} entry {}{}", id, seq, kIsLost));
       } else if (entry->second != expected_entry) {
         complain(fmt::format("lane {} entry {} is message {} of {} octets instead of {} of {}", id,
                              seq, entry->second.shared, entry->second.bytes, expected_entry.shared,
@@ -269,6 +285,11 @@ std::vector<std::string> compare(const StoreModel& expected, const Recovered& fo
     }
   }
   return wrong;
+}
+
+bool tells_of_loss(const std::vector<std::string>& complaints) {
+  return std::ranges::any_of(complaints,
+                             [](const std::string& line) { return line.ends_with(kIsLost); });
 }
 
 }  // namespace harrier::test

@@ -31,7 +31,9 @@ struct Step {
     drop_lane,
     deliver_all,  // likewise
     put_record,
-    delete_record
+    delete_record,
+    stage,   // a part of the body of `message`
+    unstage  // of its whole body
   };
   Kind kind;
   std::uint32_t lane = 0;
@@ -41,6 +43,8 @@ struct Step {
   std::uint32_t count = 0;  // of entries, for settle_all and settle
   EntryModel entry{};       // of put
   MessageRef message{};     // likewise, where it is shared; null otherwise
+  std::size_t offset = 0;   // of the part, for stage
+  std::size_t octets = 0;   // likewise
   std::string key{};
   std::string value{};
 };
@@ -107,5 +111,9 @@ Result<void, StoreError> read_pages(Store& store, std::size_t page_bytes, Recove
 
 // Where `found` differs from `expected`, one line each, at most a few.
 std::vector<std::string> compare(const StoreModel& expected, const Recovered& found);
+
+// Whether one of the complaints of compare() or of FaultWorkload::judge() is that something is
+// gone.
+bool tells_of_loss(const std::vector<std::string>& complaints);
 
 }  // namespace harrier::test

@@ -37,6 +37,12 @@ class FaultWorkload {
   // Entries that were put and not settled.
   std::size_t live() const;
 
+  // Of them those with a body of several parts.
+  std::size_t large() const;
+
+  // How many of those judge() has found again.
+  std::uint64_t large_found() const { return large_found_; }
+
   // The store was stopped in order: what is open then is written as it is.
   void forget_open_group();
 
@@ -50,10 +56,21 @@ class FaultWorkload {
     Step fan_out{};  // a put that all its batches have, into lanes of their own
   };
 
+  // A message whose body goes to the store ahead of it.
+  struct Upload {
+    Step put{};
+    std::size_t sent = 0;
+    std::uint64_t pace = 1;  // batches per step of it, about
+  };
+
   void fill(Submission& batch);
   void fill_without_trace(Submission& batch);
   void put(Submission& batch);
   Step shared_put();
+  void send_ahead(Submission& batch);
+  void begin_upload();
+  void send_part(Submission& batch, Upload& upload);
+  Step take_upload(std::size_t index);
   void fan_out(Submission& batch, Step put);
   void settle(Submission& batch);
   void record(Submission& batch);
@@ -71,13 +88,16 @@ class FaultWorkload {
   std::vector<Ticket> tickets_ = std::vector<Ticket>(kSubmitters);
   std::uint64_t number_ = 0;
   std::uint64_t confirmed_ = 0;
+  std::uint64_t large_found_ = 0;
   std::uint32_t next_lane_ = 1;
   std::uint64_t shared_ = 0;             // number of the last message that is shared
+  std::vector<Upload> uploads_;          // the put is still to come
   std::set<std::uint32_t> known_lanes_;  // since
 
   std::map<std::uint64_t, Group> groups_;  // since
   std::uint64_t group_ = 0;                // the last one
-  std::uint64_t open_group_ = 0;           // 0: none
+  bool is_sparse_ = false;  // little stays for long, so that epochs go while bodies are staged
+  std::uint64_t open_group_ = 0;  // 0: none
 };
 
 }  // namespace harrier::test

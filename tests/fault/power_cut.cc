@@ -7,7 +7,8 @@
 // The disk runs full in one life of N, for 0 never.
 //
 // Ends with 0 if no cut lost anything. With --lie syncs do nothing, and it ends with 0 only if that
-// is found out: neither the store's guard nor, with --accept-data-loss, the judge here is blind.
+// is found out: the store's guard or the judge here says that something is lost, with
+// --accept-data-loss the judge. Any other complaint is none: then it goes on with the next seed.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -46,6 +47,13 @@ struct Figures {
   std::uint64_t full_disks = 0;
   std::uint64_t batches = 0;
   std::uint64_t confirmed = 0;
+  std::uint64_t large_bodies = 0;
+};
+
+enum class Outcome {
+  well,
+  lost,  // what was announced, and somebody has said so
+  wrong  // anything else
 };
 
 bool parse(int argc, char** argv, Options& options) {
@@ -103,45 +111,54 @@ void live(FaultRun& run, const Options& options, Figures& figures) {
   ++figures.stops;
 }
 
-// Opens the store, in spite of cuts meanwhile. False if something is wrong.
-bool open(FaultRun& run, Figures& figures, std::string& lost) {
+// The refusal of a start on a store that lost what it had synced (storage/log_guard.cc).
+bool refuses_for_loss(const StoreError& error) {
+  return error.kind == StoreError::Kind::corruption &&
+         error.detail.find("which had been synced, are lost") != std::string::npos;
+}
+
+Outcome judge(const Result<std::vector<std::string>, StoreError>& wrong, const std::string& lost) {
+  if (wrong && wrong->empty()) return Outcome::well;
+  fmt::print("after\n{}", lost);
+  if (!wrong) {
+    fmt::print("the store does not open: {}\n", wrong.error().detail);
+    return refuses_for_loss(wrong.error()) ? Outcome::lost : Outcome::wrong;
+  }
+  for (const std::string& line : *wrong)
+    fmt::print("{}\n", line);
+  return tells_of_loss(*wrong) ? Outcome::lost : Outcome::wrong;
+}
+
+// Opens the store, in spite of cuts meanwhile.
+Outcome open(FaultRun& run, Figures& figures, std::string& lost) {
   for (;;) {
     if (run.below(4) == 0) {
       run.disk().cut_at({.suffix = {}, .creations = 0, .operations = run.below(60)});
     }
-    const auto wrong = run.open();
-    if (!wrong || !wrong->empty()) {
-      fmt::print("after\n{}", lost);
-      if (!wrong) fmt::print("the store does not open: {}\n", wrong.error().detail);
-      if (wrong) {
-        for (const std::string& line : *wrong)
-          fmt::print("{}\n", line);
-      }
-      return false;
-    }
-    if (!run.disk().frozen()) return true;
+    const Outcome outcome = judge(run.open(), lost);
+    if (outcome != Outcome::well || !run.disk().frozen()) return outcome;
     lost += " and in recovery\n" + run.cut_power();
     ++figures.cuts;
     ++figures.cuts_in_recovery;
   }
 }
 
-bool cut_again_and_again(std::uint64_t seed, std::uint64_t cuts, const Options& options,
-                         Figures& figures) {
+Outcome cut_again_and_again(std::uint64_t seed, std::uint64_t cuts, const Options& options,
+                            Figures& figures) {
   FaultRun run(seed);
   run.style = options.style;
   run.accepts_data_loss = options.accepts_data_loss;
   if (options.lies) run.disk().lie_about_syncs();
   std::string lost;
-  bool is_well = true;
-  for (std::uint64_t end = figures.cuts + cuts; is_well && figures.cuts < end;) {
-    is_well = open(run, figures, lost);
-    if (!is_well) break;
+  Outcome outcome = open(run, figures, lost);
+  for (const std::uint64_t end = figures.cuts + cuts; outcome == Outcome::well;) {
+    if (figures.cuts >= end) break;
     lost.clear();
     live(run, options, figures);
     if (run.failed()) {
       fmt::print("the store failed without a reason: {}\n{}", run.failure(), run.files());
-      is_well = false;
+      outcome = Outcome::wrong;
+      break;
     }
     if (run.below(10) == 0) {
       run.kill_process();
@@ -151,11 +168,12 @@ bool cut_again_and_again(std::uint64_t seed, std::uint64_t cuts, const Options& 
       lost += run.cut_power();
       ++figures.cuts;
     }
+    outcome = open(run, figures, lost);
   }
-  is_well = is_well && open(run, figures, lost);
   figures.batches += run.workload().submitted();
   figures.confirmed += run.workload().confirmed();
-  return is_well;
+  figures.large_bodies += run.workload().large_found();
+  return outcome;
 }
 
 }  // namespace
@@ -175,25 +193,30 @@ int main(int argc, char** argv) {
     return std::chrono::duration<double>(Clock::now() - begin).count();
   };
   Figures figures;
-  bool is_well = true;
+  Outcome outcome = Outcome::well;
   std::uint64_t seed = options.seed;
-  for (; is_well && figures.cuts < options.rounds; ++seed) {
+  const auto goes_on = [&] {
+    return outcome == Outcome::well || (options.lies && outcome == Outcome::wrong);
+  };
+  for (; goes_on() && figures.cuts < options.rounds; ++seed) {
     if (elapsed() > static_cast<double>(options.seconds)) break;
     const std::uint64_t cuts = std::min(kCutsPerRun, options.rounds - figures.cuts);
-    is_well = cut_again_and_again(seed, cuts, options, figures);
-    if (!is_well) {
-      fmt::print("seed {} found it: power_cut --seed {} --rounds {}{}\n", seed, seed, kCutsPerRun,
-                 options.lies ? " --lie" : "");
+    outcome = cut_again_and_again(seed, cuts, options, figures);
+    if (outcome != Outcome::well) {
+      fmt::print("seed {} found it: power_cut --seed {} --rounds {}{}{}\n", seed, seed, kCutsPerRun,
+                 options.lies ? " --lie" : "",
+                 options.accepts_data_loss ? " --accept-data-loss" : "");
     }
   }
   fmt::print(
       "{} cuts ({} in recovery), {} kills, {} stops, {} full disks, {} batches, {} announced and "
-      "found, seeds {} to {}, {:.1f} s\n",
+      "found, {} large bodies found, seeds {} to {}, {:.1f} s\n",
       figures.cuts, figures.cuts_in_recovery, figures.kills, figures.stops, figures.full_disks,
-      figures.batches, figures.confirmed, options.seed, seed - 1, elapsed());
+      figures.batches, figures.confirmed, figures.large_bodies, options.seed, seed - 1, elapsed());
   if (options.lies) {
-    fmt::print("{}\n", is_well ? "lying syncs were not found out" : "as it should be");
-    return is_well ? 1 : 0;
+    const bool found_out = outcome == Outcome::lost;
+    fmt::print("{}\n", found_out ? "as it should be" : "nobody said that anything is lost");
+    return found_out ? 0 : 1;
   }
-  return is_well ? 0 : 1;
+  return outcome == Outcome::well ? 0 : 1;
 }

@@ -56,6 +56,10 @@ class Backend {
   // Stops the broker in an orderly way and starts it on what it had stored; every wire is closed.
   virtual bool can_restart() const = 0;
   virtual void restart() = 0;
+
+  // The answer to a line for the admin socket (broker/admin/admin_message.h). Throws
+  // std::runtime_error where there is none.
+  virtual std::string admin(const std::string& line) = 0;
 };
 
 // Where a TCP backend finds its broker.

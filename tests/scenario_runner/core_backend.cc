@@ -7,6 +7,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "broker/admin/admin_commands.h"
+#include "broker/admin/backup.h"
 #include "broker/auth/internal_store.h"
 #include "broker/runtime/broker.h"
 #include "broker/session/connection.h"
@@ -26,7 +28,8 @@ struct CoreBroker {
       : access(std::move(*InternalStore::from_config(AuthConfig{}))),
         broker(1, clock, store,
                [](const StoreError& error) { throw std::runtime_error(error.detail); }),
-        sessions(broker.shard(0), *access, config, [this] { return next_random(); }) {
+        sessions(broker.shard(0), *access, config, [this] { return next_random(); }),
+        backups(store, "/nowhere") {
     broker.shard(0).begin_turn();
     if (!broker.recover("/")) throw std::runtime_error("the memory store did not recover");
     broker.shard(0).end_turn();
@@ -47,6 +50,7 @@ struct CoreBroker {
   bool woken = false;
   Broker broker;
   Sessions sessions;
+  Backups backups;
 };
 
 class CoreWire final : public Wire, public Transport {
@@ -135,6 +139,15 @@ class CoreBackend final : public Backend {
     start();
   }
 
+  std::string admin(const std::string& line) override {
+    std::string reply;
+    shard().begin_turn();
+    run_admin_command(AdminContext{broker_->backups, broker_->broker}, line,
+                      [&reply](AdminAnswer answer) { reply = answer(); });
+    run();
+    return reply;
+  }
+
   // Turns until nothing is left to do.
   void run() {
     bool more = true;
@@ -168,7 +181,7 @@ class CoreBackend final : public Backend {
     for (CoreWire* wire : wires)
       wire->close();
     for (const auto& [id, queue] : shard().queues())
-      queue->record_delivered();
+      queue->stop_deliveries();
     shard().end_turn();
     store_->stop();
     broker_.reset();

@@ -183,6 +183,7 @@ void Runner::perform(const Step& step) {
       {"sync", &Runner::sync},          {"restart", &Runner::restart},
       {"match", &Runner::check_match},  {"expect", &Runner::expect},
       {"wait", &Runner::wait},          {"disconnect", &Runner::disconnect},
+      {"admin", &Runner::admin},
   };
   if (const Call* known = find_call(step.verb)) return call(step, *known);
   if (const auto verb = other_verbs.find(step.verb); verb != other_verbs.end()) {
@@ -465,6 +466,20 @@ void Runner::disconnect(const Step& step) {
 void Runner::restart(const Step&) {
   connections_.clear();
   backend_.restart();
+}
+
+// admin COMMAND name=value...
+void Runner::admin(const Step& step) {
+  if (step.words.empty()) throw Failure(step.line, "admin what?");
+  std::string line = R"({"command":")" + step.words[0] + '"';
+  for (std::size_t at = 1; at < step.words.size(); ++at) {
+    const std::size_t equals = step.words[at].find('=');
+    if (equals == std::string::npos) throw Failure(step.line, "an argument is name=value");
+    line += ",\"" + step.words[at].substr(0, equals) + R"(":")" +
+            unquote(step.words[at].substr(equals + 1)) + '"';
+  }
+  const std::string reply = backend_.admin(line + "}");
+  if (!reply.starts_with(R"({"ok":true)")) throw Failure(step.line, "got " + reply);
 }
 
 // match TEXT REGEX

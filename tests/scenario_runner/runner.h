@@ -68,6 +68,7 @@ class Runner {
   void wait(const Step& step);
   void disconnect(const Step& step);
   void restart(const Step& step);
+  void admin(const Step& step);
   void check_match(const Step& step);
 
   bool handshake(Connection& connection, const Login& login,

@@ -15,6 +15,7 @@
 #include <thread>
 #include <utility>
 
+#include "cli/admin_client.h"
 #include "tests/scenario_runner/backend.h"
 
 // TCP to a broker that runs already, or to a harrierd that this process starts.
@@ -119,6 +120,8 @@ class Server {
     start();
   }
 
+  std::string data_dir() const { return directory_ + "/data"; }
+
  private:
   void start() {
     std::array<int, 2> output{};
@@ -146,7 +149,7 @@ class Server {
 
   [[noreturn]] void execute() const {
     std::vector<std::string> words = {
-        options_.server, "--data-dir", directory_ + "/data", "--set",
+        options_.server, "--data-dir", data_dir(), "--set",
         "listeners.tcp.default=" + options_.host + ":" + std::to_string(options_.port)};
     for (const std::string& setting : options_.settings) {
       words.emplace_back("--set");
@@ -217,6 +220,13 @@ class SocketBackend final : public Backend {
     } else if (std::system(options_.restart_command.c_str()) != 0) {
       throw std::runtime_error("the restart command failed");
     }
+  }
+
+  std::string admin(const std::string& line) override {
+    if (server_ == nullptr) throw std::runtime_error("admin needs a server of this run");
+    const auto reply = ask_broker(server_->data_dir(), line);
+    if (!reply) throw std::runtime_error(reply.error().why);
+    return *reply;
   }
 
  private:

@@ -19,6 +19,8 @@ class DestinationSet {
 
   std::size_t size() const { return slots_.size(); }
 
+  Destination operator[](std::size_t at) const { return slots_[at]; }
+
   void add(Destination destination) {
     const std::size_t at = find(destination);
     if (at < slots_.size()) {

@@ -80,7 +80,8 @@ void append_comparable(const ValueView& value, std::string& out) {
 // rules that share nothing with it cost nothing.
 class HeadersExchange final : public ExchangeType {
  public:
-  Result<void, ProtocolError> validate_binding(const BindingDefinition& binding) const override {
+  Result<void, ProtocolError> validate_binding(const BindingDefinition& binding,
+                                               Destination) const override {
     const Value* value = binding.arguments.find(kMatchKey);
     if (value == nullptr) return {};
     const std::string* text = as_string(*value);

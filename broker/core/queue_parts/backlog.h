@@ -32,12 +32,9 @@ class Backlog {
   // Of what a restart would find.
   const Tally& tally() const { return tally_; }
 
-  // Sequences up to here were given out by an earlier run of the store: some may have no entry.
-  bool is_recovered(Sequence seq) const { return seq < recovered_end_; }
-
   void recover(const RecoveredLane& lane) {
     begin_ = lane.first_seq;
-    end_ = recovered_end_ = lane.next_seq;
+    end_ = lane.next_seq;
     tally_ = lane.tally;
     count_ = static_cast<std::size_t>(tally_.entries);
     bytes_ = tally_.bytes;
@@ -78,7 +75,6 @@ class Backlog {
  private:
   Sequence begin_ = 1;
   Sequence end_ = 1;
-  Sequence recovered_end_ = 0;
   std::size_t count_ = 0;
   std::uint64_t bytes_ = 0;
   Tally tally_;

@@ -10,19 +10,8 @@
 namespace harrier {
 namespace {
 
-// Of memory for the messages of one page.
-constexpr std::uint64_t kPageBytesMin = std::uint64_t{16} << 10;
-constexpr std::uint64_t kPageBytesMax = std::uint64_t{2} << 20;
-
-// Octets of memory a message takes besides itself, in a queue that holds it, about.
-constexpr std::uint64_t kEntryBytes = 64;
-
 // Of QueueEntry::delivery_count.
 constexpr std::uint32_t kCountMax = (1U << 26) - 1;
-
-std::uint64_t memory_of(const Message& message) {
-  return message.footprint() + kEntryBytes;
-}
 
 }  // namespace
 
@@ -31,7 +20,6 @@ void Level::recover(const RecoveredLane& lane) {
   backlog_.recover(lane);
   entries_.skip_to(lane.first_seq);
   fresh_ = lane.first_seq;
-  if (backlog_.count() == 0) finish_backlog();
   if (has_deadline_record_ && !backlog_.empty()) backlog_.expect_deadlines();
 }
 
@@ -173,7 +161,7 @@ Delivery Level::hand_out(Sequence seq, QueueConsumer* to, bool no_ack) {
   entry.unacked = true;
   entry.consumer = to;
   // Its consumer has it and the store has it: over budget that is enough.
-  if (entry.stored && !share_.memory.may_hold(share_.held_bytes)) {
+  if (entry.stored && !share_.memory.may_hold(share_.held_bytes, 0)) {
     let_go(*entry.message);
     return Delivery{seq, std::move(entry.message), entry.redelivered, entry.delivery_count};
   }

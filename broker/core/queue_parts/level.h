@@ -98,15 +98,20 @@ class Level {
 
   bool empty() const { return ready_count() == 0; }
 
-  // Whether the next message stays in memory. `taken_at_once`: asked only where memory is short.
+  // Where the next message goes. `taken_at_once`: asked only where memory is short.
+  enum class Place : std::uint8_t {
+    memory,
+    both,   // in memory until it is handed out, and in the store in case it returns
+    store,  // the backlog
+  };
+
   template <class TakenAtOnce>
-  bool has_room(TakenAtOnce taken_at_once) {
-    if (!backlog_.empty()) return false;
-    if (share_.memory.may_hold(share_.held_bytes)) return true;
-    // Handed on at once: there is nothing to page out.
-    if (ready_in_memory_ == 0 && taken_at_once()) return true;
+  Place place_for(const Message& message, TakenAtOnce taken_at_once) {
+    if (!backlog_.empty()) return Place::store;
+    if (share_.memory.may_hold(share_.held_bytes, memory_of(message))) return Place::memory;
     if (!lane_) lane_ = share_.host.take_lane();
-    return !lane_;
+    if (!lane_) return Place::memory;
+    return ready_in_memory_ == 0 && taken_at_once() ? Place::both : Place::store;
   }
 
   // Appends a message: to what is in memory, and to the store if `stored`; or to the backlog, which
@@ -166,6 +171,9 @@ class Level {
   // Drops every ready entry and returns how many.
   std::size_t purge();
 
+  // There is memory for the next page, whoever wants it.
+  bool may_read_ahead() const { return share_.memory.may_hold(share_.held_bytes, kPageBytesMin); }
+
   // Something of it may be in the store alone.
   bool has_unread() const {
     return !returned_.empty() || !backlog_.empty() || !unread_dead_.empty();
@@ -203,6 +211,16 @@ class Level {
 
  private:
   static constexpr int kLevelShift = 56;
+  // Of memory for the messages of one page.
+  static constexpr std::uint64_t kPageBytesMin = std::uint64_t{16} << 10;
+  static constexpr std::uint64_t kPageBytesMax = std::uint64_t{2} << 20;
+
+  // Octets of memory a message takes besides itself, in a queue that holds it, about.
+  static constexpr std::uint64_t kEntryBytes = 64;
+
+  static std::uint64_t memory_of(const Message& message) {
+    return message.footprint() + kEntryBytes;
+  }
 
   enum class Reading : std::uint8_t {
     nothing,

@@ -15,9 +15,11 @@
 #include "broker/runtime/broker.h"
 #include "broker/runtime/handover.h"
 #include "broker/session/channel_consumer.h"
+#include "broker/session/firehose.h"
 #include "broker/session/methods/methods.h"
 #include "broker/session/methods/names.h"
 #include "broker/session/reply_to.h"
+#include "broker/session/session_events.h"
 
 namespace harrier {
 namespace {
@@ -109,6 +111,9 @@ void send_get_ok(Channel& channel, const QueueRef& queue, bool no_ack, const Got
                            : channel.await_ack({queue, got.delivery.seq, false, false, {}});
   ok.message_count = static_cast<std::uint32_t>(got.ready_left);
   channel.send_delivery(ok, got.delivery);
+  if (channel.vhost().is_traced()) [[unlikely]] {
+    trace_delivery(channel, *got.delivery.message, queue->name(), got.delivery.redelivered);
+  }
 }
 
 }  // namespace
@@ -156,13 +161,15 @@ Outcome on(Channel& channel, const BasicConsume& method) {
   channel.pause();
   channel.subscriptions().subscribe(
       ref, consumer, std::move(*options),
-      [&channel, &consumer, tag,
-       no_wait = method.no_wait](Result<SubscriptionId, ProtocolError> subscribed) {
+      [&channel, &consumer, tag, no_wait = method.no_wait, no_ack = method.no_ack,
+       exclusive = method.exclusive](Result<SubscriptionId, ProtocolError> subscribed) {
         if (!subscribed) {
           channel.consumers().erase(tag);
           return channel.resume(fail(subscribed.error()), BasicConsume::kId);
         }
         consumer.subscribed(*subscribed);
+        announce_added(channel, {tag, consumer.queue_name(), no_ack, exclusive,
+                                 channel.prefetch().for_new_consumers});
         if (!no_wait) send_consume_ok(channel, tag);
         channel.resume({}, BasicConsume::kId);
       });
@@ -188,7 +195,12 @@ Outcome on(Channel& channel, const BasicCancel& method) {
   channel.pause();
   channel.subscriptions().cancel(found->second->subscription(), Subscriptions::Underway::to_port,
                                  [&channel, tag, answer] {
-                                   channel.consumers().erase(tag);
+                                   const auto ended = channel.consumers().find(tag);
+                                   // Unless its queue went first.
+                                   if (ended != channel.consumers().end()) {
+                                     announce_removed(channel, tag, ended->second->queue_name());
+                                     channel.consumers().erase(ended);
+                                   }
                                    answer();
                                    channel.resume({}, BasicCancel::kId);
                                  });

@@ -13,6 +13,8 @@
 #include "broker/core/routing_keys.h"
 #include "broker/runtime/broker.h"
 #include "broker/runtime/handover.h"
+#include "broker/runtime/recent_messages.h"
+#include "broker/session/firehose.h"
 #include "broker/session/large_publish.h"
 #include "broker/session/methods/methods.h"
 #include "broker/session/publishing.h"
@@ -68,23 +70,31 @@ Outcome check_user_id(Channel& channel, const PropertiesView& properties) {
 }
 
 // The message with other properties.
-MessageRef rewritten(const Message& message, const Buffer& properties) {
+MessageRef rewritten(const Message& message, ByteView properties) {
   MessageParts parts;
   parts.exchange = message.exchange();
   parts.routing_key = message.routing_key();
-  parts.properties = properties.view();
+  parts.properties = properties;
   parts.persistent = message.persistent();
   parts.priority = message.priority();
   parts.ttl_ms = message.ttl_ms();
   return Message::create(parts, message.body());
 }
 
+// What exchanges with a history get may be read by another shard from now on, so it cannot be the
+// message that will learn where the store has its body.
+void keep_recent(Channel& channel, const RouteOutcome& outcome, const MessageRef& message,
+                 const std::vector<QueueHandle*>& queues) {
+  keep_recent(channel.shard(), channel.vhost(), outcome,
+              goes_ahead(*message, queues) ? rewritten(*message, message->properties()) : message);
+}
+
 Outcome name_reply_consumer(Channel& channel, MessageRef& message) {
   if (!channel.reply_consumer()) {
     return fail(precondition("fast reply consumer does not exist"));
   }
-  message =
-      rewritten(*message, with_reply_to(message->properties(), channel.reply_consumer()->queue));
+  message = rewritten(*message,
+                      with_reply_to(message->properties(), channel.reply_consumer()->queue).view());
   return {};
 }
 
@@ -160,9 +170,7 @@ void deliver_immediate(Channel& channel, const MessageRef& message,
   for (QueueHandle* queue : queues) {
     ask_home(
         channel.shard(), *queue,
-        [](Shard&, Queue* home) {
-          return home != nullptr && home->ready_count() == 0 && home->has_free_consumer();
-        },
+        [](Shard&, Queue* home) { return home != nullptr && home->takes_at_once(); },
         [takers, ref = QueueRef(queue), share = asked.share()](bool takes) mutable {
           if (takes) takers->push_back(std::move(ref));
           share();
@@ -219,14 +227,21 @@ Outcome publish(Channel& channel, AssembledContent& content) {
   }
   if (auto sound = check_user_id(channel, properties); !sound) return sound;
   if (properties.headers && has_bcc(headers)) {
-    message = rewritten(*message, without_bcc(message->properties()));
+    message = rewritten(*message, without_bcc(message->properties()).view());
   }
   if (content.exchange.empty() && is_reply_to_queue(content.routing_key)) {
+    if (channel.vhost().is_traced()) [[unlikely]]
+      trace_reply(channel, *message);
     publish_reply(channel, std::move(message), content.mandatory);
     return {};
   }
 
-  channel.vhost().route(**exchange, {scratch.keys, headers}, scratch.queues);
+  const RouteOutcome outcome =
+      channel.vhost().route(**exchange, {scratch.keys, headers, &properties}, scratch.queues);
+  if (channel.vhost().is_traced()) [[unlikely]] {
+    trace_publish(channel, *message, scratch.keys, scratch.queues);
+  }
+  if (!outcome.keepers.empty()) keep_recent(channel, outcome, message, scratch.queues);
   if (channel.transaction()) {
     hold_until_commit(channel, std::move(message), scratch.queues, content.mandatory);
     return {};

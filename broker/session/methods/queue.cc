@@ -6,6 +6,7 @@
 #include "broker/core/arguments.h"
 #include "broker/core/errors.h"
 #include "broker/core/precheck.h"
+#include "broker/core/queue_settings.h"
 #include "broker/core/resource_names.h"
 #include "broker/runtime/broker.h"
 #include "broker/runtime/handover.h"
@@ -79,11 +80,19 @@ Outcome declare_passive(Channel& channel, const std::string& name, bool no_wait)
   return {};
 }
 
+// A dead-letter queue takes reading from the new queue, and declaring the other one.
+Outcome require_for_dead_letter_queue(Channel& channel, const QueueDefinition& wanted) {
+  const std::string target = dead_letter_queue_of(wanted, nullptr);
+  if (target.empty()) return {};
+  if (auto read = channel.require(Permission::read, "queue", wanted.name); !read) return read;
+  return channel.require(Permission::configure, "queue", target);
+}
+
 // A dead-letter exchange takes reading from the new queue and writing to the exchange.
 Outcome require_for_dead_letters(Channel& channel, const QueueDefinition& wanted) {
   constexpr std::string_view kArgument = "x-dead-letter-exchange";
   const Value* argument = wanted.arguments.find(kArgument);
-  if (argument == nullptr) return {};
+  if (argument == nullptr) return require_for_dead_letter_queue(channel, wanted);
   const std::string* exchange = as_string(*argument);
   if (exchange == nullptr) {
     return fail(invalid_argument_type(type_name(*argument), kArgument,
@@ -172,6 +181,7 @@ Outcome on(Channel& channel, const QueueDeclare& method) {
     return sound;
   }
   wanted.name = name;
+  if (!named_here) wanted = channel.vhost().with_default_type(std::move(wanted));
   const ConnectionId connection = channel.connection().id();
   if (wanted.exclusive) wanted.owner = connection;
   if (auto allowed = channel.require(Permission::configure, "queue", name); !allowed) {

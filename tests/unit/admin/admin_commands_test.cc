@@ -7,7 +7,9 @@
 
 #include <doctest/doctest.h>
 
+#include "base/clock.h"
 #include "broker/admin/backup.h"
+#include "broker/runtime/broker.h"
 #include "storage/memory_store.h"
 #include "tests/unit/admin/temp_folder.h"
 
@@ -17,10 +19,16 @@ namespace {
 // The reply to one line of a broker whose store cannot be copied.
 std::string told(std::string_view line, const std::string& data_dir = "/nowhere") {
   MemoryStore store;
+  const SystemClock clock;
+  Broker broker(1, clock, store, [](const StoreError&) {});
   Backups backups(store, data_dir);
-  const AdminContext context{backups};
+  CHECK(broker.recover("/"));
+  const AdminContext context{backups, broker};
   std::string reply;
   run_admin_command(context, line, [&](AdminAnswer answer) { reply = answer(); });
+  broker.shard(0).begin_turn();
+  broker.shard(0).run_mailbox();
+  broker.shard(0).end_turn();
   return reply;
 }
 
@@ -54,6 +62,16 @@ TEST_CASE("a backup goes to an absolute path outside of the data directory") {
     CHECK(told(R"({"command":"backup","directory":")" + inside + "\"}", data_dir) ==
           error(inside + " lies in the data directory; name another"));
   }
+}
+
+TEST_CASE("trace is switched for a virtual host that exists") {
+  CHECK(told(R"({"command":"trace","vhost":"/","state":"on"})") ==
+        "{\"ok\":true,\"vhost\":\"/\"}\n");
+  CHECK(told(R"({"command":"trace","vhost":"no","state":"off"})") ==
+        error("virtual host 'no' does not exist"));
+  const std::string misuse = error(R"(trace needs a "vhost", and a "state" that is on or off)");
+  CHECK(told(R"({"command":"trace","vhost":"/","state":"perhaps"})") == misuse);
+  CHECK(told(R"({"command":"trace","state":"on"})") == misuse);
 }
 
 TEST_CASE("what the store objects to is told") {

@@ -20,9 +20,9 @@ struct Ran {
   std::string err;
 };
 
-inline Ran run_harrier(std::initializer_list<const char*> words) {
+inline Ran run_harrier(const std::vector<const char*>& words) {
   std::vector<const char*> argv{"harrier"};
-  argv.insert(argv.end(), words);
+  argv.insert(argv.end(), words.begin(), words.end());
   std::ostringstream out;
   std::ostringstream err;
   const int exit_code = run_command(static_cast<int>(argv.size()), argv.data(), {out, err});

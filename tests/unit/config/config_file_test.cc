@@ -174,13 +174,13 @@ TEST_SUITE("configuration file: keys of RabbitMQ") {
                    "listeners.ssl.default = 5671\n"
                    "heartbeat = 10\n"
                    "queue_master_locator = min-masters\n"
-                   "log.exchange = true\n"
-                   "log.exchange.level = warning\n"
+                   "log.syslog = true\n"
+                   "log.syslog.level = warning\n"
                    "collect_statistics_interval = 5000\n"
                    "mqtt.allow_anonymous = true\n") ==
           Lines{"known to RabbitMQ but without effect here: collect_statistics_interval, "
-                "disk_monitor_failure_retries, listeners.ssl.default, log.exchange, "
-                "log.exchange.level, management.tcp.port, mqtt.allow_anonymous, "
+                "disk_monitor_failure_retries, listeners.ssl.default, log.syslog, "
+                "log.syslog.level, management.tcp.port, mqtt.allow_anonymous, "
                 "queue_master_locator, ssl_options.verify, vm_memory_calculation_strategy"});
   }
 

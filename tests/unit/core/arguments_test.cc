@@ -1,7 +1,12 @@
 #include "broker/core/arguments.h"
 
+#include <set>
+#include <string>
+#include <vector>
+
 #include <doctest/doctest.h>
 
+#include "broker/core/queue_argument_table.h"
 #include "tests/unit/core/core_fixture.h"
 
 using namespace harrier;
@@ -27,6 +32,16 @@ std::string invalid(std::string_view key, std::string_view detail) {
          std::string(detail);
 }
 
+bool is_of_classic(const QueueArgument& known) {
+  return (known.accepted_by & queue_type_set(QueueType::classic)) != 0;
+}
+
+bool is_of_both_types(std::string_view key) {
+  const QueueArgument* known = find_queue_argument(key);
+  return known != nullptr && key != kQueueTypeKey && is_of_classic(*known) &&
+         (known->accepted_by & queue_type_set(QueueType::quorum)) != 0;
+}
+
 std::string equivalence(const QueueDefinition& existing, const QueueDefinition& wanted) {
   return verdict(check_equivalence(existing, wanted, "/"));
 }
@@ -45,6 +60,7 @@ TEST_SUITE("queue arguments") {
       std::vector<std::pair<Value, const char*>> refused;
     };
 
+    std::set<std::string> tested;
     const std::pair<Value, const char*> not_integer = {text("x"),
                                                        ": \"expected integer, got longstr\""};
     const std::pair<Value, const char*> not_text = {number(1), ": {unacceptable_type,signedint}"};
@@ -94,17 +110,102 @@ TEST_SUITE("queue arguments") {
                  {not_text, {text("foo"), ": invalid_queue_locator_arg"}}},
              Row{"x-queue-master-locator", {text("bogus"), number(1)}, {}},
              Row{"x-consumer-timeout",
-                 {number(1000)},
+                 {number(0), number(1000)},
                  {not_integer, {number(-1), ": {value_negative,-1}"}}},
+             Row{"x-consumer-disconnected-timeout",
+                 {number(0)},
+                 {not_integer, {number(-1), ": {value_negative,-1}"}}},
+             Row{"x-dead-letter-strategy",
+                 {text("at-most-once"), text("at-least-once")},
+                 {not_text, {text("foo"), ": invalid_dlx_strategy"}}},
+             Row{"x-delivery-limit",
+                 {number(-1), number(0), Value::int64(4294967295)},
+                 {not_integer, {Value::int64(4294967296), ": {value_too_large,4294967296}"}}},
+             Row{"x-delivery-count-mode",
+                 {text("returned"), text("failed"), text("acquired")},
+                 {not_text, {text("nack"), ": invalid_delivery_count_mode"}}},
+             Row{"x-delayed-retry-type",
+                 {text("disabled"), text("all"), text("failed"), text("returned")},
+                 {not_text, {text(""), ": invalid_delayed_retry_type"}}},
+             Row{"x-delayed-retry-min",
+                 {number(0), Value::int64(kTenYears)},
+                 {not_integer,
+                  {number(-1), ": {value_negative,-1}"},
+                  {Value::int64(kTenYears + 1), ": {value_too_large,315360000001}"}}},
+             Row{"x-delayed-retry-max",
+                 {number(0)},
+                 {not_integer, {number(-1), ": {value_negative,-1}"}}},
+             Row{"x-delayed-retry-multiplier",
+                 {number(1), Value::float64(1.5), Value::float32(2), number(1000)},
+                 {{text("2"), ": \"expected number, got longstr\""},
+                  {Value::float64(0.5), ": {value_too_small,0.5}"},
+                  {number(1001), ": {value_too_large,1001}"}}},
+             Row{"x-delayed-retry-jitter",
+                 {number(0), number(100)},
+                 {not_integer,
+                  {number(-1), ": {value_negative,-1}"},
+                  {number(101), ": {value_too_large,101}"}}},
+             Row{"x-delayed-retry-schedule",
+                 {array({number(0)}), array({number(1000), Value::int64(kTenYears)})},
+                 {not_text,
+                  {array({}), ": empty_schedule"},
+                  {Value::array({std::vector<Value>(101, number(1))}), ": schedule_too_long"},
+                  {array({text("1s")}), ": \"expected integer, got longstr\""},
+                  {array({number(1), number(-1)}), ": {value_negative,-1}"}}},
+             Row{"x-dead-letter-queue",
+                 {text("dead"), text(std::string(255, 'q')), text(" ")},
+                 {not_text,
+                  {text(""), ": invalid_queue_name"},
+                  {text(std::string(256, 'q')), ": invalid_queue_name"},
+                  {text("a\nb"), ": invalid_queue_name"},
+                  {text("a\rb"), ": invalid_queue_name"},
+                  {text("amq.dead"), ": invalid_queue_name"},
+                  {text("Q"), ": dead_letter_queue_is_the_queue_itself"}}},
+             Row{"x-message-deduplication",
+                 {Value::boolean(true), Value::boolean(false)},
+                 {not_text, {text("true"), ": {unacceptable_type,longstr}"}}},
+             Row{"x-deduplication-header", {text("job")}, {not_text}},
+             Row{"x-deduplication-source",
+                 {text("message-id"), text("body"), text("header:job")},
+                 {not_text,
+                  {text("header:"), ": invalid_deduplication_source"},
+                  {text("job"), ": invalid_deduplication_source"}}},
+             Row{"x-deduplication-scope",
+                 {text("window"), text("in-queue")},
+                 {not_text, {text("x"), ": invalid_deduplication_scope"}}},
+             Row{"x-deduplication-action",
+                 {text("drop"), text("replace"), text("reject")},
+                 {not_text, {text("x"), ": invalid_deduplication_action"}}},
+             Row{"x-deduplication-move",
+                 {text("keep"), text("tail")},
+                 {not_text, {text("x"), ": invalid_deduplication_move"}}},
+             Row{"x-cache-size",
+                 {number(1), number(10'000'000)},
+                 {not_integer,
+                  {number(0), ": {value_zero,0}"},
+                  {number(10'000'001), ": {value_too_large,10000001}"}}},
+             Row{"x-cache-ttl",
+                 {number(1), Value::int64(kTenYears)},
+                 {not_integer, {number(0), ": {value_zero,0}"}}},
              Row{"x-anything-else", {text("x"), number(-1), Value::nothing()}, {}},
          }) {
       CAPTURE(std::string(row.key));
+      tested.insert(row.key);
       for (const Value& value : row.accepted) {
         CHECK(validate(table({{row.key, value}})) == "ok");
+        if (is_of_both_types(row.key)) CHECK(validate_quorum(table({{row.key, value}})) == "ok");
       }
       for (const auto& [value, detail] : row.refused) {
         CHECK(validate(table({{row.key, value}})) == invalid(row.key, detail));
+        if (!is_of_both_types(row.key)) continue;
+        CHECK(validate_quorum(table({{row.key, value}})) == invalid(row.key, detail));
       }
+    }
+    // These have test cases of their own.
+    tested.insert({"x-dead-letter-exchange", "x-dead-letter-routing-key"});
+    for (const QueueArgument& known : queue_arguments()) {
+      CAPTURE(std::string(known.key));
+      if (is_of_classic(known)) CHECK(tested.count(std::string(known.key)) == 1);
     }
   }
 
@@ -146,11 +247,20 @@ TEST_SUITE("queue arguments") {
                           {"x-dead-letter-exchange", text("x")}})) == "ok");
   }
 
+  TEST_CASE("a dead letter queue stands alone") {
+    CHECK(validate(table(
+              {{"x-dead-letter-queue", text("dead")}, {"x-dead-letter-exchange", text("x")}})) ==
+          invalid("x-dead-letter-queue", ": dead_letter_queue_and_dlx_defined"));
+    CHECK(validate(table(
+              {{"x-dead-letter-queue", text("dead")}, {"x-dead-letter-routing-key", text("k")}})) ==
+          invalid("x-dead-letter-routing-key", ": routing_key_but_no_dlx_defined"));
+  }
+
   TEST_CASE("an argument of another queue type is refused by name") {
     for (const std::string key :
-         {"x-delivery-limit", "x-dead-letter-strategy", "x-max-in-memory-length",
-          "x-max-in-memory-bytes", "x-quorum-initial-group-size", "x-initial-cluster-size",
-          "x-max-age", "x-stream-max-segment-size-bytes", "x-stream-filter-size-bytes"}) {
+         {"x-max-in-memory-length", "x-max-in-memory-bytes", "x-quorum-initial-group-size",
+          "x-initial-cluster-size", "x-max-age", "x-stream-max-segment-size-bytes",
+          "x-stream-filter-size-bytes"}) {
       CAPTURE(key);
       CHECK(validate(table({{key, number(1)}})) ==
             invalid(key, " of queue type rabbit_classic_queue"));
@@ -165,10 +275,6 @@ TEST_SUITE("queue arguments") {
 
   TEST_CASE("quorum queues have arguments of their own") {
     CHECK(validate_quorum({}) == "ok");
-    CHECK(validate_quorum(table({{"x-delivery-limit", text("any value")}})) == "ok");
-    CHECK(validate_quorum(table({{"x-dead-letter-strategy", text("at-least-once")}})) == "ok");
-    CHECK(validate_quorum(table({{"x-dead-letter-strategy", text("foo")}})) ==
-          invalid("x-dead-letter-strategy", ": invalid_dlx_strategy"));
     CHECK(validate_quorum(table({{"x-quorum-initial-group-size", number(0)}})) ==
           invalid("x-quorum-initial-group-size", ": {value_zero,0}"));
     CHECK(validate_quorum(table({{"x-max-in-memory-length", number(-1)}})) ==
@@ -280,8 +386,15 @@ TEST_SUITE("equivalence of queues") {
                  "received 'classic' but current is 'quorum'"},
              Row{"x-queue-type", std::nullopt, text("quorum"),
                  "received 'quorum' but current is 'classic'"},
-             Row{"x-foo", number(1), number(2), nullptr},             // unknown
-             Row{"x-delivery-limit", number(1), number(2), nullptr},  // of another queue type
+             Row{"x-foo", number(1), number(2), nullptr},        // unknown
+             Row{"x-max-age", text("1h"), text("2h"), nullptr},  // of another queue type
+             Row{"x-delivery-limit", number(1), number(2), "received '2' but current is '1'"},
+             Row{"x-dead-letter-queue", text("a"), text("b"), "received 'b' but current is 'a'"},
+             Row{"x-dead-letter-queue", text("a"), std::nullopt,
+                 "received none but current is the value 'a' of type 'longstr'"},
+             Row{"x-delayed-retry-schedule", array({number(1), number(2)}),
+                 array({number(1), number(3)}), "received '[1, 3]' but current is '[1, 2]'"},
+             Row{"x-delayed-retry-multiplier", Value::float64(2), Value::float32(2), nullptr},
          }) {
       CAPTURE(std::string(row.key));
       QueueDefinition existing = a_queue("Q");

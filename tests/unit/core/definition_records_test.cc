@@ -89,6 +89,69 @@ TEST_SUITE("definition records") {
     maul(key, vhost_record({"v\0h"s}), decode_vhost_record);
   }
 
+  TEST_CASE("a virtual host comes back with its default queue type") {
+    const std::string key = vhost_record_key("/");
+    const auto decoded = decode_vhost_record(key, vhost_record({"/", "quorum"}));
+    REQUIRE(decoded);
+    CHECK(decoded->default_queue_type == "quorum");
+    CHECK_FALSE(decode_vhost_record(key, vhost_record({"/", "quorum"}) + "x"));
+    CHECK(decode_vhost_record(key, vhost_record({"/"}))->default_queue_type.empty());
+  }
+
+  TEST_CASE("a policy comes back, as what it was") {
+    const PolicyDefinition written{"p'\n", std::string(300, '.'), "quorum_queues", -5,
+                                   arguments_of_every_type()};
+    for (const PolicyKind kind : {PolicyKind::user, PolicyKind::operators}) {
+      const auto decode = [kind](std::string_view key, std::string_view value) {
+        return decode_policy_record(kind, key, value);
+      };
+      const std::string key = policy_record_key(kind, "/", written.name);
+      const auto decoded = decode(key, policy_record(written));
+      REQUIRE(decoded);
+      CHECK(decoded->vhost == "/");
+      const PolicyDefinition& read = decoded->definition;
+      CHECK(read.name == written.name);
+      CHECK(read.pattern == written.pattern);
+      CHECK(read.apply_to == written.apply_to);
+      CHECK(read.priority == -5);
+      CHECK(read.definition == written.definition);
+      const PolicyKind other = kind == PolicyKind::user ? PolicyKind::operators : PolicyKind::user;
+      CHECK_FALSE(decode_policy_record(other, key, policy_record(written)));
+      maul(key, policy_record(written), decode);
+    }
+  }
+
+  TEST_CASE("a limit comes back, as that of a virtual host or of a user") {
+    for (const LimitScope scope : {LimitScope::vhost, LimitScope::user}) {
+      const LimitDefinition written{scope, "s", "max-connections", INT64_MIN};
+      const auto decode = [scope](std::string_view key, std::string_view value) {
+        return decode_limit_record(scope, key, value);
+      };
+      const auto decoded = decode(limit_record_key(written), limit_record(written));
+      REQUIRE(decoded);
+      CHECK(decoded->scope == scope);
+      CHECK(decoded->subject == "s");
+      CHECK(decoded->name == "max-connections");
+      CHECK(decoded->value == INT64_MIN);
+      maul(limit_record_key(written), limit_record(written), decode);
+    }
+  }
+
+  TEST_CASE("a parameter comes back, global or not") {
+    const ParameterDefinition local{"/", "shovel", "s", std::string(70'000, '1')};
+    const ParameterDefinition global{"", "", "cluster_name", "\"here\""};
+    for (const ParameterDefinition& written : {local, global}) {
+      const std::string key = parameter_record_key(written);
+      const auto decoded = decode_parameter_record(key, parameter_record(written));
+      REQUIRE(decoded);
+      CHECK(decoded->vhost == written.vhost);
+      CHECK(decoded->component == written.component);
+      CHECK(decoded->name == written.name);
+      CHECK(decoded->value == written.value);
+    }
+    maul(parameter_record_key(global), parameter_record(global), decode_parameter_record);
+  }
+
   TEST_CASE("an exchange comes back with the wire types of its arguments") {
     const ExchangeDefinition written = some_exchange();
     const std::string key = exchange_record_key("/", written.name);

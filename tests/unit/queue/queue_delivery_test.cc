@@ -287,40 +287,48 @@ TEST_SUITE("Queue: get") {
 }
 
 TEST_SUITE("Queue: immediate") {
-  TEST_CASE("the message is taken only by a consumer that gets it now") {
+  TEST_CASE("a message is taken at once only where a consumer gets it now") {
     QueueBench bench;
-    CHECK_FALSE(bench.queue.enqueue_immediate(transient("nobody there"), bench.now));
+    CHECK_FALSE(bench.queue.takes_at_once());
 
     FakeConsumer consumer;
     bench.consume(consumer, with_prefetch(1));
-    CHECK(bench.queue.enqueue_immediate(transient("a"), bench.now) == Enqueued::held);
-    CHECK(consumer.bodies() == Bodies{"a"});
-    CHECK_FALSE(bench.queue.enqueue_immediate(transient("at prefetch"), bench.now));
+    CHECK(bench.queue.takes_at_once());
+    bench.publish({"a"});
+    CHECK_FALSE(bench.queue.takes_at_once());  // at its prefetch
     bench.settle({1}, Settlement::ack);
+    CHECK(bench.queue.takes_at_once());
     consumer.open = false;
-    CHECK_FALSE(bench.queue.enqueue_immediate(transient("no room"), bench.now));
-    CHECK(bench.queue.ready_count() == 0);
+    CHECK_FALSE(bench.queue.takes_at_once());
   }
 
-  TEST_CASE("it does not overtake what is waiting") {
+  TEST_CASE("it would not overtake what is waiting") {
     QueueBench bench;
     FakeConsumer consumer;
     REQUIRE(bench.queue.consume(consumer, {}));
     consumer.open = false;
     bench.publish({"first"});
     consumer.open = true;
-    CHECK_FALSE(bench.queue.enqueue_immediate(transient("second"), bench.now));
-  }
-
-  TEST_CASE("a durable queue stores it") {
-    QueueBench bench(durable_queue());
-    FakeConsumer consumer;
-    bench.consume(consumer);
-    CHECK(bench.queue.enqueue_immediate(persistent("a"), bench.now) == Enqueued::stored);
+    CHECK_FALSE(bench.queue.takes_at_once());
   }
 }
 
 TEST_SUITE("Queue: purge and close") {
+  TEST_CASE("after the stop of deliveries nobody gets anything, and the marks stay true") {
+    QueueBench bench(durable_queue());
+    FakeConsumer consumer;
+    bench.consume(consumer, with_prefetch(1));
+    bench.publish({"a", "b"});
+    bench.queue.stop_deliveries();
+    bench.settle({1}, Settlement::ack);
+    CHECK(consumer.bodies() == Bodies{"a"});
+    std::string refusal;
+    bench.queue.get(true, [&](const GetResult& got) { refusal = got.error().text; });
+    CHECK(refusal == "broker forced connection closure with reason 'shutdown'");
+    CHECK(bench.queue.enqueue(persistent("c"), bench.now) == Enqueued::stored);
+    CHECK(bench.queue.ready_count() == 2);
+  }
+
   TEST_CASE("purge drops what is ready and leaves what is outstanding") {
     QueueBench bench;
     bench.publish({"a", "b", "c", "d"});
@@ -374,7 +382,7 @@ TEST_SUITE("Queue: purge and close") {
         }
         THEN("nothing goes in or out") {
           CHECK(bench.queue.enqueue(persistent("x"), bench.now) == Enqueued::held);
-          CHECK_FALSE(bench.queue.enqueue_immediate(transient("x"), bench.now));
+          CHECK_FALSE(bench.queue.takes_at_once());
           CHECK_FALSE(bench.get(false));
           bench.queue.pump();
           CHECK(consumer.bodies() == Bodies{"a"});

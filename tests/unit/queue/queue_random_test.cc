@@ -197,8 +197,10 @@ class RandomRun {
     MessageRef message;
     Model::Entry entry = prepare(message);
     const bool expected = model_.ready.empty() && model_.highest_able().has_value();
-    if (expected) model_.ready.emplace(model_.next_seq++, std::move(entry));
-    REQUIRE(bench_.queue.enqueue_immediate(std::move(message), bench_.now).has_value() == expected);
+    REQUIRE(bench_.queue.takes_at_once() == expected);
+    if (!expected) return;
+    model_.ready.emplace(model_.next_seq++, std::move(entry));
+    bench_.queue.enqueue(std::move(message), bench_.now);
   }
 
   void settle_some() {

@@ -59,7 +59,8 @@ class Answer {
 // nothing is left to do.
 class Cluster {
  public:
-  explicit Cluster(ShardIndex shards, MemoryStore* on = nullptr)
+  explicit Cluster(ShardIndex shards, MemoryStore* on = nullptr,
+                   LogExchange log_exchange = LogExchange::none)
       : own_store_(on == nullptr ? std::make_unique<MemoryStore>() : nullptr),
         store(on == nullptr ? *own_store_ : *on),
         broker(shards, clock, store,
@@ -69,7 +70,7 @@ class Cluster {
     for (ShardIndex index = 0; index < shards; ++index) {
       broker.shard(index).set_waker([this, index] { woken_[index] = true; });
     }
-    REQUIRE(broker.recover("/"));
+    REQUIRE(broker.recover("/", log_exchange));
     run();
   }
 
@@ -248,7 +249,7 @@ class Cluster {
     for (ShardIndex index = 0; index < size(); ++index) {
       turn(index, [&] {
         for (const auto& [id, queue] : shard(index).queues())
-          queue->record_delivered();
+          queue->stop_deliveries();
       });
     }
     run();

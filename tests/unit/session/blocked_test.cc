@@ -41,6 +41,25 @@ TEST_SUITE("Connection: resource alarms") {
     CHECK(node.queue("q").ready_count() == 2);
   }
 
+  TEST_CASE("each alarm is told once as an event when it comes, and when it goes") {
+    Node node;
+    const auto client = Client::logged_in(node);
+    client->declare("q");
+    QueueBind bind;
+    bind.queue = "q";
+    bind.exchange = "amq.rabbitmq.event";
+    bind.routing_key = "alarm.*";
+    client->send(1, bind);
+    set_alarms(node, {.memory = true});
+    CHECK(node.queue("q").ready_count() == 1);
+    set_alarms(node, {.memory = true, .disk = true});
+    CHECK(node.queue("q").ready_count() == 2);
+    set_alarms(node, {.memory = true, .disk = true});
+    CHECK(node.queue("q").ready_count() == 2);
+    set_alarms(node, {});
+    CHECK(node.queue("q").ready_count() == 4);
+  }
+
   TEST_CASE("a client without the capability is blocked without a word") {
     Node node;
     const auto client = Client::logged_in(node);

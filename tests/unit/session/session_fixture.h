@@ -139,6 +139,11 @@ class Client final : public Transport {
     blocked
   };
 
+  enum class Waiting {
+    no,
+    yes
+  };
+
   // Logged in, with channel 1 open.
   static std::unique_ptr<Client> logged_in(Node& node, ShardIndex at = 0,
                                            std::uint16_t heartbeat_s = 0,
@@ -160,6 +165,14 @@ class Client final : public Transport {
   }
 
   void log_in(std::uint16_t heartbeat_s, Capability capability = Capability::none) {
+    ask_to_open(heartbeat_s, capability);
+    REQUIRE(next_name() == "connection.open-ok");
+    resumes = 0;
+  }
+
+  // As far as connection.open, whatever the answer will be; not waiting, nothing has seen it yet.
+  void ask_to_open(std::uint16_t heartbeat_s = 0, Capability capability = Capability::none,
+                   Waiting waiting = Waiting::yes) {
     send_octets(kProtocolHeader);
     REQUIRE(next_name() == "connection.start");
     ConnectionStartOk start_ok;
@@ -183,8 +196,8 @@ class Client final : public Transport {
     send(0, tune_ok);
     ConnectionOpen open;
     open.virtual_host = "/";
-    send(0, open);
-    REQUIRE(next_name() == "connection.open-ok");
+    queue_up(0, open);
+    if (waiting == Waiting::yes) node.run();
   }
 
   // --- to the broker

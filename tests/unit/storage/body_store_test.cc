@@ -175,6 +175,11 @@ TEST_SUITE("body store") {
       CHECK(page.next == 2);
       REQUIRE(page.damage.has_value());
       CHECK(page.damage->detail.find("message 2 of lane 5") == 0);
+      CHECK(page.damage->detail.ends_with(kDamageMend));
+      const LanePage accepted = bench.accepting_page({.lane = LaneId{5}, .from = 1, .end = 1000});
+      CHECK_FALSE(accepted.damage.has_value());
+      CHECK(sequences_in(accepted) == std::vector<Sequence>{1});
+      CHECK(accepted.next == 1000);
       CHECK_FALSE(scan_blocks(columns, bench.writer->lanes(), [](StoredEntry&&) {}).has_value());
     }
   }

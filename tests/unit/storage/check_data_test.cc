@@ -54,11 +54,11 @@ struct Site {
     return *report;
   }
 
-  // Names, sizes and times of all files but the lock.
+  // Names, sizes and times of all files.
   std::map<std::string, std::pair<std::uintmax_t, fs::file_time_type>> files() const {
     std::map<std::string, std::pair<std::uintmax_t, fs::file_time_type>> found;
     for (const auto& file : fs::recursive_directory_iterator(temp.path())) {
-      if (file.path().filename() == "harrier.lock" || !file.is_regular_file()) continue;
+      if (!file.is_regular_file()) continue;
       found[file.path()] = {file.file_size(), file.last_write_time()};
     }
     return found;
@@ -170,6 +170,38 @@ TEST_SUITE("check data") {
     REQUIRE_FALSE(none.has_value());
     CHECK(none.error().kind == StoreError::Kind::unusable);
     CHECK_FALSE(fs::exists(nowhere.data_dir));
+  }
+
+  TEST_CASE("a directory without a lock, as a copy is, gets none") {
+    Site site;
+    fs::remove(site.temp.path() + "/harrier.lock");
+    const auto before = site.files();
+    CHECK(site.check().is_sound());
+    CHECK(site.files() == before);
+  }
+
+  TEST_CASE("a lane whose counters are not what can be read is named") {
+    struct Row {
+      const char* name;
+      Tally settled;  // what the settle of one message of 5000 octets claims
+      const char* told;
+    };
+
+    for (const Row& row : {
+             Row{"counts too low", {1000, 1'000'000}, "counts 5 messages of 25000 octets"},
+             Row{"counts too high", {}, "counts 99 messages of 495000 octets"},
+             Row{"octets too high", {1, 0}, "counts 98 messages of 495000 octets"},
+         }) {
+      CAPTURE(row.name);
+      Site site;
+      site.first.settle(kLane, 60, row.settled);
+      site.run(106, 110)->stop();
+      const DataReport report = site.check();
+      CAPTURE(to_text(report));
+      REQUIRE(report.damage.size() == 1);
+      CHECK(report.damage[0] ==
+            std::string("lane 3 ") + row.told + ", 98 messages of 490000 octets are there");
+    }
   }
 }
 

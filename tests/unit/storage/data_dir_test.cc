@@ -34,6 +34,25 @@ TEST_SUITE("data dir") {
     CHECK(DataDir::open(temp.path()).has_value());
   }
 
+  TEST_CASE("readers share a directory, and keep brokers out or are kept out") {
+    const TempDir temp;
+    {
+      const auto broker = DataDir::open(temp.path());
+      REQUIRE(broker.has_value());
+      const auto reader = DataDir::open_to_read(temp.path());
+      REQUIRE_FALSE(reader.has_value());
+      CHECK(reader.error().kind == StoreError::Kind::locked);
+      CHECK(reader.error().detail.ends_with(fmt::format("(pid {})", ::getpid())));
+    }
+    const auto reader = DataDir::open_to_read(temp.path());
+    CHECK(reader.has_value());
+    CHECK(DataDir::open_to_read(temp.path()).has_value());
+    const auto broker = DataDir::open(temp.path());
+    REQUIRE_FALSE(broker.has_value());
+    CHECK(broker.error().detail ==
+          "data directory " + temp.path() + " is being read by harrierd --check-data");
+  }
+
   TEST_CASE("a directory that cannot be used is named with the reason") {
     const TempDir temp;
     const std::string file = temp.path() + "/file";

@@ -206,10 +206,19 @@ TEST_SUITE("lane page") {
         const LanePage page = bench.page(request(from, kEnd, 1 << 30));
         REQUIRE(page.damage.has_value());
         CHECK(page.damage->kind == StoreError::Kind::corruption);
+        CHECK(page.damage->detail.ends_with(kDamageMend));
         CHECK(page.next == std::max({from, run.first_seq, Sequence{1}}));
         CHECK(sequences_in(page) == (from < run.first_seq
                                          ? from_to(std::max<Sequence>(from, 1), run.first_seq - 1)
                                          : Sequences{}));
+        const LanePage accepted = bench.accepting_page(request(from, kEnd, 1 << 30));
+        CHECK_FALSE(accepted.damage.has_value());
+        CHECK(accepted.next == kEnd);
+        // A block of the table, about 64 KiB, and of one file alone.
+        const Sequences read = sequences_in(accepted);
+        CHECK(read.size() < kEnd - from);
+        CHECK(read.size() > kEnd - from - 100);
+        CHECK(read.back() == kEnd - 1);
       }
       overwrite(path, intact);
     }
@@ -259,12 +268,22 @@ TEST_SUITE("lane page") {
     CHECK(page.damage->kind == StoreError::Kind::corruption);
     CHECK(page.damage->detail.find("messages 6 to 10 of lane 3") == 0);
     CHECK(page.damage->detail.find("00000003000000000000000a") != std::string::npos);
+    CHECK(page.damage->detail.ends_with(kDamageMend));
 
     page = bench.page(request(8, 16));
     CHECK(page.entries.empty());
     CHECK(page.next == 8);
     CHECK(page.damage.has_value());
 
+    SUBCASE("where data loss is accepted the page goes on behind it") {
+      page = bench.accepting_page(request(3, 16));
+      CHECK(sequences_in(page) == Sequences{3, 4, 5, 11, 12, 13, 14, 15});
+      CHECK(page.next == 16);
+      CHECK_FALSE(page.damage.has_value());
+      page = bench.accepting_page(request(7, 9));
+      CHECK(page.entries.empty());
+      CHECK(page.next == 9);
+    }
     SUBCASE("what lies behind can be read") {
       page = bench.page(request(11, 16));
       CHECK(sequences_in(page) == from_to(11, 15));
@@ -290,7 +309,7 @@ TEST_SUITE("lane page") {
     REQUIRE(lane.runs.size() > 2);
     const LaneRun& second = lane.runs[1];
     CHECK(plan_page(&lane, request(second.first_seq, second.last_seq + 1)).epochs ==
-          std::vector<Epoch>{second.epoch});
+          std::vector<PageEpoch>{{second.epoch, second.last_seq}});
     CHECK(plan_page(&lane, request(second.first_seq - 1, second.last_seq)).epochs.size() == 2);
     CHECK(plan_page(&lane, request(601, 700)).epochs.empty());
   }

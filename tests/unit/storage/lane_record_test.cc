@@ -25,7 +25,7 @@ LaneState sample_lane() {
   lane.tally = {450, 123'456};
   const std::vector<SequenceRange> settled{{1, 100}, {200, 300}, {400, 401}};
   lane.settled.add(settled);
-  lane.runs = {{2, 90, 250, 100, 10'000}, {3, 251, 600, 350, 1ULL << 40}};
+  lane.runs = {{2, 90, 250, 100, 10'000}, {3, 251, 600, 350, 1ULL << 40, {300, 401}}};
   return lane;
 }
 

@@ -127,6 +127,41 @@ TEST_SUITE("lane states") {
     CHECK(lanes.check_invariants());
   }
 
+  TEST_CASE("the bodies of an epoch are needed by those entries alone that have theirs there") {
+    using Epochs = std::vector<Epoch>;
+    LaneStates lanes;
+    LaneState& parked = *lanes.obtain(LaneId{4});
+    LaneState& lane = *lanes.obtain(LaneId{5});
+    for (Epoch epoch = 1; epoch <= 3; ++epoch) {
+      lanes.add_block(parked, block(epoch, epoch, epoch));
+      LaneRun run = block(epoch, epoch * 10, epoch * 10 + 4);
+      lanes.add_block(lane, run);
+      run = block(epoch, epoch * 10 + 5, epoch * 10 + 9);
+      run.bodies = {epoch * 10 + 6, epoch * 10 + 8};
+      lanes.add_block(lane, run);
+    }
+    CHECK(lane.runs[0].bodies == SequenceRange{16, 18});
+    CHECK(lanes.body_epochs() == Epochs{1, 2, 3});
+    settle(lanes, lane, 1, 17);
+    CHECK(lanes.body_epochs() == Epochs{1, 2, 3});
+    settle(lanes, lane, 17, 18);
+    CHECK(lanes.body_epochs() == Epochs{2, 3});
+    CHECK(lane.runs.size() == 3);
+    settle(lanes, lane, 36, 38);
+    CHECK(lanes.body_epochs() == Epochs{2, 3});  // until somebody looks
+    lanes.release_settled_runs(lane);
+    CHECK(lanes.body_epochs() == Epochs{2});
+    lanes.add_body(parked, 3, std::vector<BodyRun>{{1, 1}, {3, 1}}, 3);
+    CHECK(lanes.body_epochs() == Epochs{1, 2});
+    CHECK(lanes.check_invariants());
+    lanes.drop(LaneId{5}, 4);
+    CHECK(lanes.body_epochs() == Epochs{1});
+    CHECK(needs(lanes, 2, 2));
+    lanes.drop(LaneId{4}, 4);
+    CHECK(lanes.body_epochs().empty());
+    CHECK(lanes.check_invariants());
+  }
+
   TEST_CASE("the octets an epoch is needed for are those of its unsettled entries") {
     LaneStates lanes;
     LaneState& lane = *lanes.obtain(LaneId{4});

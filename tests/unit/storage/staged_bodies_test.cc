@@ -140,13 +140,14 @@ TEST_SUITE("staged bodies") {
     pass_epochs(bench, 5);
     REQUIRE(bench.lane().bodies.size() >= 2);
     const Epoch first = bench.lane().bodies.front().epoch;
-    CHECK(bench.writer->lanes().needed_epochs().front().epoch == first);
+    CHECK(bench.writer->lanes().body_epochs().front() == first);
     bench.settle(1);
     bench.write();
     CHECK(bench.lane().bodies.empty());
     pass_epochs(bench, 5);
     REQUIRE(bench.writer->close().has_value());
     CHECK(bench.writer->lanes().needed_epochs().empty());
+    CHECK(bench.writer->lanes().body_epochs().empty());
     CHECK(chunks_in(bench) == 0);
   }
 

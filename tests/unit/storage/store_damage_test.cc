@@ -96,6 +96,29 @@ Outcome open_and_read(const std::string& path, const Original& original) {
   return whole ? Outcome::whole : Outcome::lost;
 }
 
+// Reads all pages. Messages may be missing or come again, but none is another, and no page stops.
+std::size_t count_missing(Store& store, const Original& original) {
+  std::size_t found = 0;
+  const auto lanes = store.recover_lanes(original.live);
+  REQUIRE(lanes.has_value());
+  for (const RecoveredLane& lane : *lanes) {
+    for (Sequence next = 1; next < lane.next_seq;) {
+      const LanePage page =
+          test::read_page(store, {.lane = lane.lane, .from = next, .end = lane.next_seq});
+      REQUIRE_FALSE(page.damage.has_value());
+      REQUIRE(page.next > next);
+      next = page.next;
+      for (const StoredEntry& entry : page.entries) {
+        const auto known = original.content.entries.find({lane.lane.value, entry.seq});
+        if (known == original.content.entries.end()) continue;
+        ++found;
+        CHECK(Content::entry(entry).message == known->second.message);
+      }
+    }
+  }
+  return original.content.entries.size() - found;
+}
+
 std::vector<fs::path> files_of(const std::string& path, std::string_view kind) {
   std::vector<fs::path> files;
   for (const auto& file : fs::recursive_directory_iterator(path)) {
@@ -252,6 +275,45 @@ TEST_SUITE("store damage") {
       MESSAGE(std::string(kind.files) << ": " << counts[0] << " refused, " << counts[1]
                                       << " unreadable, " << counts[2] << " whole");
     }
+  }
+
+  TEST_CASE("where data loss is accepted, a flipped bit of a table costs no more than a table") {
+    const std::uint64_t seed = choose_seed();
+    CAPTURE(seed);
+    std::mt19937_64 random(seed);
+    const Original original(random());
+    int refused = 0;
+    int accepted = 0;
+    std::size_t lost = 0;
+    for (std::uint64_t left = 3 * number_from_environment("HARRIER_ROUNDS", 8); left > 0; --left) {
+      CAPTURE(left);
+      const TempDir copy;
+      original.copy_to(copy.path());
+      const std::vector<fs::path> files = files_of(copy.path(), ".sst");
+      const fs::path file = files[random() % files.size()];
+      CAPTURE(file.native());
+      flip_bit(file, UINT64_MAX, random);
+      StoreConfig config = test::small_epochs(copy.path());
+      const bool refuses = !open_rocks_store(config).has_value();
+      config.accept_data_loss = true;
+      {
+        const auto store = open_rocks_store(config);
+        if (!store) {  // definitions, or what tells where the blocks of a table are
+          ++refused;
+          continue;
+        }
+        const auto missing = count_missing(**store, original);
+        lost += missing;
+        CHECK(missing < original.content.entries.size());
+      }
+      accepted += refuses ? 1 : 0;
+      config.accept_data_loss = false;
+      const auto again = open_rocks_store(config);
+      if (!again) MESSAGE(again.error().detail);
+      CHECK(again.has_value());
+    }
+    MESSAGE(refused << " refused in any case, " << accepted << " accepted, " << lost
+                    << " messages lost");
   }
 }
 

@@ -58,10 +58,12 @@ StoreBatch Workload::next() {
 
 void Workload::put(StoreBatch& batch) {
   const std::uint64_t dice = below(2000);
-  const std::uint64_t size = dice == 0    ? 1'100'000
-                             : dice < 10  ? 100'000
-                             : dice < 100 ? below(8000)
-                                          : below(100);
+  const bool is_fan_out = below(20) == 0;
+  const bool is_shared = is_fan_out && below(2) == 0;  // with a body that is worth it
+  const std::uint64_t size = dice == 0                 ? 1'100'000
+                             : dice < 10               ? 100'000
+                             : dice < 100 || is_shared ? below(8000)
+                                                       : below(100);
   auto message =
       Message::create({.exchange = below(2) == 0 ? "" : "logs",
                        .routing_key = "key" + std::to_string(below(3)),
@@ -74,7 +76,7 @@ void Workload::put(StoreBatch& batch) {
   const Timestamp expires = below(4) == 0 ? now + Milliseconds(below(100'000)) : kNoTime;
   if (dice < 40 && message->persistent()) message = stage(batch, std::move(message));
   LaneId id;
-  if (below(20) == 0) {  // a fan-out
+  if (is_fan_out) {
     for (auto& [number, lane] : lanes_)
       append(batch, LaneId{number}, lane, message, now, expires);
   } else {

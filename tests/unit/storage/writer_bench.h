@@ -8,6 +8,7 @@
 
 #include "storage/commit_writer.h"
 #include "storage/lane_page.h"
+#include "storage/store_scan.h"
 #include "store_support.h"
 
 namespace harrier::test {
@@ -59,6 +60,12 @@ struct WriterBench {
   LanePage page(const PageRequest& request) const {
     return read_page(database->columns(), run,
                      plan_page(writer->lanes().find(request.lane), request));
+  }
+
+  // Where damage is accepted.
+  LanePage accepting_page(const PageRequest& request) const {
+    return read_page(database->columns(), run,
+                     plan_page(writer->lanes().find(request.lane), request), OnDamage::accept);
   }
 
   const LaneState& lane(LaneId id = kLane) const { return *writer->lanes().find(id); }
