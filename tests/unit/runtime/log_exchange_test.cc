@@ -53,7 +53,7 @@ struct LoggingBroker {
 
 TEST_SUITE("log exchange") {
   TEST_CASE("lines go out with their level as key, on any shard's queues") {
-    for (const ShardIndex home : {0, 1}) {
+    for (const ShardIndex home : {ShardIndex{0}, ShardIndex{1}}) {
       LoggingBroker broker("#", home);
       LogPublisher publisher(broker.cluster.broker, LogLevel::info);
       kLog.debug("not asked for");
