@@ -165,7 +165,9 @@ class Oracle:
         copy.birth_life, copy.birth = self.life, self.clock
         copy.history = [f'published in life {self.life} clock {self.clock} sure {sure}']
         copy.must = copy.seen = copy.seen_fresh = copy.gone = False
-        copy.excuses, copy.excuse_life = (PURGED, self.life) if queue.purging else (0, 0)
+        copy.excuses, copy.excuse_life = 0, 0
+        if queue.purging:
+            self.excuse(copy, PURGED)
         copy.holder = copy.publish_group = copy.ack_group = None
         message.copies[queue] = queue.copies[message.number] = copy
 
