@@ -206,8 +206,10 @@ void Queue::drop_surplus() {
     } else if (too_many) {
       level.doom_head();
     } else {
-      // How large the heads on disk are shows when they are read.
-      if (level.doomed_count() == 0) level.doom_head();
+      // How large the heads on disk are shows when they are read: one at a time.
+      bool is_waiting = false;
+      each_level([&](const Level& each) { is_waiting |= each.doomed_count() > 0; });
+      if (!is_waiting && !level.empty()) level.doom_head();
       return;
     }
   }
@@ -304,6 +306,9 @@ void Queue::take_back(Level& level, Sequence seq, QueueEntry& entry, Settlement 
     }
   }
   const Timestamp expires_at = entry.expires_at;
+  if (expires_at != kNoTime && expires_at <= host_.now()) {
+    return die(level, seq, DeathReason::expired);
+  }
   level.give_back(seq, entry);
   if (expires_at != kNoTime) expect(expires_at);
 }
@@ -328,6 +333,8 @@ Delivery Queue::hand_out(Level& level, QueueConsumer* to, bool no_ack) {
     level.set_delivery_count(seq, *level.find_unacked(seq), delivery.delivery_count + 1);
   }
   delivery.seq = level.id_of(seq);
+  // From now on the deadline of what is on disk counts.
+  if (!level.has_ready_in_memory() && !level.empty()) expect(level.next_deadline());
   return delivery;
 }
 
@@ -360,6 +367,10 @@ void Queue::paged_in(LaneId lane, LanePage&& page) {
   const auto damage = level.paged_in(std::move(page));
   report_missing(level);
   for (DeadLetter& letter : level.take_risen()) {
+    if (!settings_.dead_letter_exchange) {  // a policy took it away meanwhile
+      level.finish(letter.seq);
+      continue;
+    }
     letter.seq = level.id_of(letter.seq);
     host_.dead_letter(*this, std::move(letter));
   }

@@ -79,6 +79,15 @@ ArgumentFault check_word(const Value& value, std::initializer_list<std::string_v
   return std::string(fault);
 }
 
+// Of an exchange, a queue or a routing key: as long as the wire can say.
+ArgumentFault check_name(const QueueArgument&, const Value& value) {
+  constexpr std::size_t kShortStringMax = 255;
+  const std::string* name = as_string(value);
+  if (name == nullptr) return unacceptable_type(value);
+  if (name->size() > kShortStringMax) return std::string("longer_than_255_octets");
+  return std::nullopt;
+}
+
 ArgumentFault check_dead_letter_strategy(const QueueArgument&, const Value& value) {
   return check_word(value, {"at-most-once", "at-least-once"}, "invalid_dlx_strategy");
 }
@@ -279,10 +288,10 @@ constexpr QueueArgument kQueueArguments[] = {
      set_milliseconds<&S::expires>, 1, kMillisecondsMax},
     {"x-message-ttl", check_integer, kQueues, Merge::smallest, kAlsoOperator, "message TTL",
      set_milliseconds<&S::message_ttl>, 0, kMillisecondsMax},
-    {kDeadLetterExchangeKey, check_text, kQueues, Merge::first, false, "dead letter exchange name",
+    {kDeadLetterExchangeKey, check_name, kQueues, Merge::first, false, "dead letter exchange name",
      set_text<&S::dead_letter_exchange>},
     {.key = "x-dead-letter-routing-key",
-     .check = check_text,
+     .check = check_name,
      .accepted_by = kQueues,
      .merge = Merge::first,
      .noun = "dead letter routing key",

@@ -200,7 +200,11 @@ std::optional<ProtocolError> Channel::overdue(Timestamp now) {
   for (std::uint64_t tag = unacked_.next_unfinished(0); tag < unacked_.end();
        tag = unacked_.next_unfinished(tag + 1)) {
     const UnackedDelivery& delivery = *unacked_.find(tag);
-    if (delivery.in_tx) continue;
+    if (delivery.in_tx) {  // a rollback would make it count again
+      next_overdue_ =
+          std::min(next_overdue_, std::max(delivery.deadline, now + Milliseconds(1000)));
+      continue;
+    }
     if (delivery.deadline <= now) {
       return ProtocolError{
           ReplyCode::precondition_failed,

@@ -245,8 +245,7 @@ std::size_t Level::purge() {
 void Level::read_next_page() {
   if (reading_ != Reading::nothing || damaged_) return;
   if (!unread_dead_.empty()) {
-    const Sequence dead = unread_dead_.front().seq;
-    request(Reading::returned, dead, dead + 1);
+    request(Reading::returned, unread_dead_.front().seq, entries_.end());
   } else if (!returned_.empty() && !head_is_loaded()) {
     request(Reading::returned, returned_.front(), entries_.end());
   } else if (!backlog_.empty() &&

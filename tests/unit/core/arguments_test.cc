@@ -243,6 +243,12 @@ TEST_SUITE("queue arguments") {
     CHECK(validate(table(
               {{"x-dead-letter-routing-key", number(1)}, {"x-dead-letter-exchange", text("x")}})) ==
           invalid("x-dead-letter-routing-key", ": {unacceptable_type,signedint}"));
+    // No message can carry it.
+    CHECK(validate(table({{"x-dead-letter-routing-key", text(std::string(256, 'k'))},
+                          {"x-dead-letter-exchange", text("x")}})) ==
+          invalid("x-dead-letter-routing-key", ": longer_than_255_octets"));
+    CHECK(validate(table({{"x-dead-letter-routing-key", text(std::string(255, 'k'))},
+                          {"x-dead-letter-exchange", text("x")}})) == "ok");
     CHECK(validate(table({{"x-dead-letter-routing-key", text("k")},
                           {"x-dead-letter-exchange", text("x")}})) == "ok");
   }

@@ -50,6 +50,25 @@ TEST_SUITE("Queue: dead letters") {
     CHECK(bench.bury() == Bodies{"b expired"});
   }
 
+  TEST_CASE("a message is dropped when its queue has no dead letter exchange any more") {
+    QueueBench bench(with_dlx(durable_queue()), 0);
+    FakeConsumer consumer;
+    for (int i = 0; i < 20; ++i)
+      bench.queue.enqueue(persistent(std::to_string(i) + std::string(1000, '.')), bench.now);
+    bench.consume(consumer);
+    bench.turns();
+    REQUIRE(consumer.deliveries.size() == 20);
+    bench.settle({18, 19}, Settlement::discard);  // they left memory: they are read first
+    QueueSettings settings = bench.queue.settings();
+    settings.dead_letter_exchange.reset();
+    bench.queue.apply(settings, bench.now);
+    bench.turns();
+    CHECK(bench.bury().empty());
+    CHECK(bench.queue.unacked_count() == 18);
+    bench.host.commit();
+    CHECK(bench.host.stored.size() == 18);
+  }
+
   TEST_CASE("a message that left memory is read back to be dead-lettered") {
     QueueBench bench(with_dlx(durable_queue()), 0);
     FakeConsumer consumer;

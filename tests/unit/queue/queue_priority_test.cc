@@ -97,6 +97,20 @@ TEST_SUITE("Queue: priorities") {
     CHECK(consumer.bodies() == Bodies{"high", "low"});
   }
 
+  TEST_CASE("a head on disk that has to go is dropped once, however often that is looked at") {
+    QueueDefinition definition = with_levels(durable_queue(), 1);
+    definition.arguments.set("x-max-length-bytes", Value::int32(100));
+    QueueBench bench(definition);
+    RecoveredLane lane;
+    lane.lane = LaneId{10};
+    lane.next_seq = 2;
+    lane.tally = {1, 600};
+    bench.queue.recover(lane);
+    bench.queue.apply(bench.queue.settings(), bench.now);
+    bench.queue.apply(bench.queue.settings(), bench.now);
+    CHECK(bench.queue.ready_count() == 0);
+  }
+
   TEST_CASE("messages of every level expire") {
     QueueDefinition definition = with_levels(transient_queue(), 3);
     definition.arguments.set("x-message-ttl", Value::int32(100));

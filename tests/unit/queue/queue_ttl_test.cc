@@ -43,6 +43,21 @@ TEST_SUITE("Queue: time to live") {
     CHECK(bench.queue.held_bytes() == 0);
   }
 
+  TEST_CASE("what expired with a consumer is gone when it returns, whatever its neighbours do") {
+    QueueBench bench;
+    bench.queue.enqueue(with_ttl("long", 60'000), bench.now);
+    bench.queue.enqueue(with_ttl("short", 100), bench.now);
+    FakeConsumer consumer;
+    bench.consume(consumer, with_prefetch(2));
+    CHECK(consumer.bodies() == Bodies{"long", "short"});
+    bench.pass(Millis(100));
+    consumer.open = false;
+    bench.settle({1, 2}, Settlement::requeue);
+    CHECK(bench.queue.ready_count() == 1);
+    CHECK(bench.get(true)->delivery.seq == 1);
+    CHECK_FALSE(bench.get(true));
+  }
+
   TEST_CASE("a queue without deadlines asks for no time") {
     QueueBench bench;
     bench.publish({"a", "b"});
