@@ -49,7 +49,8 @@ void ShardServer::arm_timer() {
   const auto due = shard_.next_deadline();
   if (!due || *due >= armed_for_) return;
   armed_for_ = *due;
-  timer_.expires_after(std::max(*due - shard_.now(), Milliseconds(0)));
+  // What was recovered is due from the begin of time on, which no difference can express.
+  timer_.expires_after(std::max(*due, shard_.now()) - shard_.now());
   timer_.async_wait([this](const asio::error_code& error) {
     if (error) return;  // armed for an earlier time
     armed_for_ = Timestamp::max();
