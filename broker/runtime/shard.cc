@@ -221,6 +221,7 @@ Removed Shard::remove_queue(VirtualHost& vhost, const std::string& name) {
   }
   Removed removed = vhost.remove_queue(name);
   queues_.erase(handle->id());
+  timers_.remove(handle->id());
   return removed;
 }
 

@@ -16,6 +16,15 @@ QueueDefinition with_dlx(QueueDefinition made) {
   return made;
 }
 
+// With little memory they leave it then.
+void hand_out_large(QueueBench& bench, FakeConsumer& consumer, int count) {
+  for (int i = 0; i < count; ++i)
+    bench.queue.enqueue(persistent(std::to_string(i) + std::string(1000, '.')), bench.now);
+  bench.consume(consumer);
+  bench.turns();
+  REQUIRE(consumer.deliveries.size() == static_cast<std::size_t>(count));
+}
+
 }  // namespace
 
 TEST_SUITE("Queue: dead letters") {
@@ -53,11 +62,7 @@ TEST_SUITE("Queue: dead letters") {
   TEST_CASE("a message is dropped when its queue has no dead letter exchange any more") {
     QueueBench bench(with_dlx(durable_queue()), 0);
     FakeConsumer consumer;
-    for (int i = 0; i < 20; ++i)
-      bench.queue.enqueue(persistent(std::to_string(i) + std::string(1000, '.')), bench.now);
-    bench.consume(consumer);
-    bench.turns();
-    REQUIRE(consumer.deliveries.size() == 20);
+    hand_out_large(bench, consumer, 20);
     bench.settle({18, 19}, Settlement::discard);  // they left memory: they are read first
     QueueSettings settings = bench.queue.settings();
     settings.dead_letter_exchange.reset();
@@ -72,11 +77,7 @@ TEST_SUITE("Queue: dead letters") {
   TEST_CASE("a message that left memory is read back to be dead-lettered") {
     QueueBench bench(with_dlx(durable_queue()), 0);
     FakeConsumer consumer;
-    for (int i = 0; i < 20; ++i)
-      bench.queue.enqueue(persistent(std::to_string(i) + std::string(1000, '.')), bench.now);
-    bench.consume(consumer);
-    bench.turns();
-    REQUIRE(consumer.deliveries.size() == 20);
+    hand_out_large(bench, consumer, 20);
     for (Sequence seq = 1; seq <= 20; ++seq)
       bench.queue.settle(seq, Settlement::discard);
     bench.queue.pump();
