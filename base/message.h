@@ -106,8 +106,12 @@ class MessageRef {
 
   MessageRef(MessageRef&& other) noexcept : message_(std::exchange(other.message_, nullptr)) {}
 
-  MessageRef& operator=(MessageRef other) noexcept {
-    std::swap(message_, other.message_);
+  MessageRef& operator=(const MessageRef& other) { return *this = MessageRef(other); }
+
+  MessageRef& operator=(MessageRef&& other) noexcept {
+    Message* const adopted = std::exchange(other.message_, nullptr);
+    release();
+    message_ = adopted;
     return *this;
   }
 

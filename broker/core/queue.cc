@@ -326,13 +326,13 @@ bool Queue::counts(Settlement how) const {
 }
 
 Delivery Queue::hand_out(Level& level, QueueConsumer* to, bool no_ack) {
-  const Sequence seq = level.take_ready();
-  Delivery delivery = level.hand_out(seq, to, no_ack);
+  Delivery delivery = level.hand_out(to, no_ack);
   if (settings_.delivery_count_mode == DeliveryCountMode::acquired && !no_ack &&
       settings_.counts_deliveries()) {
-    level.set_delivery_count(seq, *level.find_unacked(seq), delivery.delivery_count + 1);
+    level.set_delivery_count(delivery.seq, *level.find_unacked(delivery.seq),
+                             delivery.delivery_count + 1);
   }
-  delivery.seq = level.id_of(seq);
+  delivery.seq = level.id_of(delivery.seq);
   // From now on the deadline of what is on disk counts.
   if (!level.has_ready_in_memory() && !level.empty()) expect(level.next_deadline());
   return delivery;

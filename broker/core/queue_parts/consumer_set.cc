@@ -27,6 +27,7 @@ void ConsumerSet::cancel(QueueConsumer& consumer) {
     std::erase(level->second, &consumer);
     if (level->second.empty()) rounds_.erase(level);
     consumer.waiting_turn = false;
+    front_ = nullptr;
   }
   consumer.port = nullptr;
   if (consumer.options.exclusive) exclusive_ = false;  // there was no other
@@ -50,9 +51,11 @@ void ConsumerSet::resume(QueueConsumer& consumer) {
   if (sharing_ == Sharing::single_active) return;
   rounds_[consumer.options.priority].push_back(&consumer);
   consumer.waiting_turn = true;
+  front_ = nullptr;
 }
 
-QueueConsumer* ConsumerSet::next() {
+QueueConsumer* ConsumerSet::next_of_rounds() {
+  front_ = nullptr;
   if (sharing_ == Sharing::single_active) {
     const bool able = active_ != nullptr && !active_->at_prefetch() && active_->port->can_take();
     return able ? active_ : nullptr;
@@ -62,7 +65,7 @@ QueueConsumer* ConsumerSet::next() {
     std::deque<QueueConsumer*>& round = level->second;
     while (!round.empty()) {
       QueueConsumer* consumer = round.front();
-      if (!consumer->at_prefetch() && consumer->port->can_take()) return consumer;
+      if (!consumer->at_prefetch() && consumer->port->can_take()) return front_ = consumer;
       round.pop_front();
       consumer->waiting_turn = false;
     }
@@ -77,6 +80,7 @@ void ConsumerSet::took(QueueConsumer& consumer) {
   if (round.size() == 1) return;
   round.pop_front();
   round.push_back(&consumer);
+  front_ = round.front();
 }
 
 QueueConsumer* ConsumerSet::first_in_line() const {

@@ -47,7 +47,11 @@ class ConsumerSet {
 
   // The consumer whose turn it is, null when nobody can take a message. Those found unable drop out
   // of the round until resume() or settled().
-  QueueConsumer* next();
+  QueueConsumer* next() {
+    if (front_ != nullptr && !front_->at_prefetch() && front_->port->can_take()) return front_;
+    return next_of_rounds();
+  }
+
   // The consumer given by next() got a message: its turn is over.
   void took(QueueConsumer& consumer);
 
@@ -59,6 +63,7 @@ class ConsumerSet {
   std::vector<QueueConsumer*> all() const;
 
  private:
+  QueueConsumer* next_of_rounds();
   void drop_if_done(QueueConsumer& consumer);
   QueueConsumer* first_in_line() const;
 
@@ -68,7 +73,8 @@ class ConsumerSet {
 
   std::vector<std::unique_ptr<QueueConsumer>> consumers_;
   std::map<std::int32_t, std::deque<QueueConsumer*>, std::greater<>>
-      rounds_;  // by priority; none is empty after next()
+      rounds_;                      // by priority; none is empty after next()
+  QueueConsumer* front_ = nullptr;  // of the first round; null: to be looked up
   std::size_t count_ = 0;
   bool exclusive_ = false;
 };

@@ -40,26 +40,25 @@ void Level::push(MessageRef message, bool stored, Timestamp now, Timestamp expir
     if (expires_at != kNoTime) record_deadlines();
     share_.batch.put(*lane_, entries_.end(), message, now, expires_at);
   }
-  push_ready(std::move(message), stored, false, expires_at);
+  push_ready(std::move(message), stored, expires_at);
 }
 
-void Level::push_ready(MessageRef message, bool stored, bool redelivered, Timestamp expires_at) {
+inline QueueEntry& Level::push_ready(MessageRef&& message, bool stored, Timestamp expires_at) {
   hold(*message);
   if (expires_at == kNoTime) {
     deadlines_.add_endless();
   } else {
     note_deadline(entries_.end(), expires_at);
   }
+  QueueEntry& entry = entries_.push();
+  entry.expires_at = expires_at;
+  entry.body_bytes = static_cast<std::uint32_t>(message->body().size());
+  entry.persistent = message->persistent();
+  entry.stored = stored;
+  entry.message = std::move(message);
   ++ready_in_memory_;
-  ready_bytes_in_memory_ += message->body().size();
-  const auto body_bytes = static_cast<std::uint32_t>(message->body().size());
-  const bool persistent = message->persistent();
-  entries_.push({.message = std::move(message),
-                 .expires_at = expires_at,
-                 .body_bytes = body_bytes,
-                 .persistent = persistent,
-                 .redelivered = redelivered,
-                 .stored = stored});
+  ready_bytes_in_memory_ += entry.body_bytes;
+  return entry;
 }
 
 void Level::note_deadline(Sequence seq, Timestamp expires_at) {
@@ -81,21 +80,31 @@ void Level::record_deadlines() {
   share_.batch.put_record(deadline_record_key(*lane_), "");
 }
 
-Sequence Level::take_ready() {
+inline Level::Taken Level::take_oldest() {
   HARRIER_DCHECK(ready_in_memory_ > 0);
-  Sequence seq;
+  Taken head{fresh_, entries_.find(fresh_)};
   if (!returned_.empty()) {
-    std::pop_heap(returned_.begin(), returned_.end(), std::greater<>());
-    seq = returned_.back();
-    returned_.pop_back();
-    drop_stale_returned();
+    head = take_returned();
   } else {
-    seq = head();
-    fresh_ = seq + 1;
+    if (head.entry == nullptr || head.entry->dead)
+      head.entry = entries_.find(head.seq = this->head());
+    fresh_ = head.seq + 1;
   }
   --ready_in_memory_;
-  ready_bytes_in_memory_ -= entries_.find(seq)->body_bytes;
-  return seq;
+  ready_bytes_in_memory_ -= head.entry->body_bytes;
+  return head;
+}
+
+Level::Taken Level::take_returned() {
+  std::pop_heap(returned_.begin(), returned_.end(), std::greater<>());
+  const Sequence seq = returned_.back();
+  returned_.pop_back();
+  drop_stale_returned();
+  return {seq, entries_.find(seq)};
+}
+
+Sequence Level::take_ready() {
+  return take_oldest().seq;
 }
 
 Sequence Level::head() const {
@@ -150,8 +159,10 @@ Timestamp Level::next_deadline() const {
   return next;
 }
 
-Delivery Level::hand_out(Sequence seq, QueueConsumer* to, bool no_ack) {
-  QueueEntry& entry = *entries_.find(seq);
+Delivery Level::hand_out(QueueConsumer* to, bool no_ack) {
+  const Taken head = take_oldest();
+  const Sequence seq = head.seq;
+  QueueEntry& entry = *head.entry;
   if (no_ack) {
     let_go(*entry.message);
     Delivery delivery{seq, std::move(entry.message), entry.redelivered, entry.delivery_count};
@@ -294,9 +305,10 @@ void Level::take_page(LanePage&& page) {
     looked_at = entry.seq + 1;
     entries_.skip_to(entry.seq);
     backlog_.pop(*entry.message);
-    push_ready(std::move(entry.message), true, entry.redelivered, entry.expires_at);
+    QueueEntry& read = push_ready(std::move(entry.message), true, entry.expires_at);
+    read.redelivered = entry.redelivered;
     if (const auto count = unread_counts_.find(entry.seq); count != unread_counts_.end()) {
-      entries_.find(entry.seq)->delivery_count = count->second & kCountMax;
+      read.delivery_count = count->second & kCountMax;
       ++count_records_;
       unread_counts_.erase(count);
     }

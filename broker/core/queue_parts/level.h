@@ -143,8 +143,9 @@ class Level {
   // Doomed entries that were read, taken.
   std::vector<Sequence> take_doomed() { return std::exchange(read_doomed_, {}); }
 
-  // Marks a taken entry handed out; settles it at once when it needs no ack.
-  Delivery hand_out(Sequence seq, QueueConsumer* to, bool no_ack);
+  // Takes the oldest ready entry, only while head_is_loaded(), and marks it handed out; settles it
+  // at once when it needs no ack. The delivery's sequence is that of the level.
+  Delivery hand_out(QueueConsumer* to, bool no_ack);
 
   // The entry of an unacknowledged delivery, null if there is none.
   QueueEntry* find_unacked(Sequence seq) {
@@ -229,9 +230,18 @@ class Level {
     void_page  // what was asked for is gone: the answer will be ignored
   };
 
-  void push_ready(MessageRef message, bool stored, bool redelivered, Timestamp expires_at);
+  QueueEntry& push_ready(MessageRef&& message, bool stored, Timestamp expires_at);
   void note_deadline(Sequence seq, Timestamp expires_at);
-  // The oldest ready entry that is in memory, of which there must be one.
+
+  struct Taken {
+    Sequence seq;
+    QueueEntry* entry;
+  };
+
+  // Takes the oldest ready entry that is in memory, of which there must be one.
+  Taken take_oldest();
+  // The same that returned.
+  Taken take_returned();
   Sequence head() const;
   bool is_ready(Sequence seq) const;
   // A ready entry, wherever it stands, is ready no more.
