@@ -13,6 +13,9 @@ namespace {
 
 constexpr Logger kLog("queue");
 
+// How many messages may die in one go, so that the shard's other queues get their turn.
+constexpr std::size_t kDeathsAtOnce = 4096;
+
 ProtocolError shutting_down() {
   return {ReplyCode::connection_forced, "broker forced connection closure with reason 'shutdown'"};
 }
@@ -97,7 +100,7 @@ void Queue::drop_lanes() {
 
 Enqueued Queue::enqueue(MessageRef message, Timestamp now, Admission admission) {
   if (closed_) return Enqueued::held;  // as good as routed to no queue: the confirm is an ack
-  if (next_deadline_ <= now) expire(now);
+  if (next_deadline_ <= now && !is_behind_) expire(now);
   if (admission == Admission::reserved) {
     release(1, message->body().size());
   } else if (settings_.overflow != Overflow::drop_head && refuses(message)) {
@@ -116,7 +119,7 @@ Enqueued Queue::enqueue(MessageRef message, Timestamp now, Admission admission) 
   deliver_ready();
   if (expires_at != kNoTime) {
     expect(expires_at);
-    if (expires_at <= now) expire(now);
+    if (expires_at <= now && !is_behind_) expire(now);
   }
   drop_heads();
   read_ahead();
@@ -150,18 +153,36 @@ void Queue::tick(Timestamp now) {
   if (woken_at_ <= now) woken_at_ = kNever;
   if (closed_) return;
   if (unused_at() <= now) return host_.delete_unused(*this);
+  const bool was_behind = std::exchange(is_behind_, false);
   if (next_deadline_ <= now) expire(now);
-  wake_by(std::min(next_deadline_, unused_at()));
+  drop_heads();
+  wake_by(std::min(is_behind_ ? kNever : next_deadline_, unused_at()));
+  if (!was_behind || is_behind_) return;
+  serve_getters();
+  pump();
 }
 
 void Queue::expire(Timestamp now) {
   next_deadline_ = kNever;
+  std::size_t left = kDeathsAtOnce;
   each_level([&](Level& level) {
-    while (const auto seq = level.take_expired(now))
+    for (; left > 0; --left) {
+      const auto seq = level.take_expired(now);
+      if (!seq) break;
       die(level, *seq, DeathReason::expired);
+    }
+    if (left == 0) return;
     if (level.next_deadline() <= now) level.read_backlog();
     expect(level.next_deadline());
   });
+  if (left > 0) return;
+  is_behind_ = true;
+  next_deadline_ = now;
+  pause_dying(now);
+}
+
+void Queue::pause_dying(Timestamp now) {
+  wake_by(now + Milliseconds(1));
 }
 
 bool Queue::has_room_for(std::size_t count, std::uint64_t bytes) const {
@@ -195,11 +216,12 @@ void Queue::release(std::size_t count, std::uint64_t bytes) {
 }
 
 void Queue::drop_surplus() {
-  for (;;) {
+  for (std::size_t left = kDeathsAtOnce;; --left) {
     const bool too_many = settings_.max_length && ready_count() > *settings_.max_length;
     const bool too_large =
         settings_.max_length_bytes && ready_bytes() > *settings_.max_length_bytes;
     if (!too_many && !too_large) return;
+    if (left == 0) return pause_dying(host_.now());
     Level& level = next_level();
     if (level.has_ready_in_memory()) {
       die(level, level.take_ready(), DeathReason::maxlen);
@@ -263,12 +285,12 @@ void Queue::resume(QueueConsumer& consumer) {
 
 void Queue::get(bool no_ack, GetReply reply) {
   touch();
-  if (next_deadline_ <= host_.now()) expire(host_.now());
+  if (next_deadline_ <= host_.now() && !is_behind_) expire(host_.now());
   if (closed_ || ready_count() == 0) return reply(std::optional<Got>());
   if (stopping_) return reply(fail(shutting_down()));
   Level& level = next_level();
   if (level.is_damaged()) return reply(fail(damage()));
-  if (getters_.empty() && level.head_is_loaded()) {
+  if (getters_.empty() && level.head_is_loaded() && !is_behind_) {
     Delivery delivery = hand_out(level, nullptr, no_ack);
     return reply(std::optional<Got>(Got{std::move(delivery), ready_count()}));
   }
@@ -344,14 +366,16 @@ void Queue::buried(Sequence id) {
 }
 
 void Queue::pump() {
-  if (next_deadline_ != kNever && next_deadline_ <= host_.now()) expire(host_.now());
+  if (next_deadline_ != kNever && !is_behind_ && next_deadline_ <= host_.now()) {
+    expire(host_.now());
+  }
   drop_heads();
   deliver_ready();
   read_ahead();
 }
 
 void Queue::deliver_ready() {
-  while (!closed_ && !stopping_) {
+  while (!closed_ && !stopping_ && !is_behind_) {
     Level& level = next_level();
     if (!level.head_is_loaded()) break;
     QueueConsumer* consumer = consumers_.next();
@@ -379,7 +403,7 @@ void Queue::paged_in(LaneId lane, LanePage&& page) {
   drop_heads();
   expect(level.next_deadline());
   if (damage) return found_damage(level, *damage);
-  if (next_deadline_ <= host_.now()) expire(host_.now());
+  if (next_deadline_ <= host_.now() && !is_behind_) expire(host_.now());
   serve_getters();
   pump();
 }
@@ -404,7 +428,8 @@ ProtocolError Queue::damage() const {
 }
 
 void Queue::serve_getters() {
-  while (!getters_.empty() && (next_level().head_is_loaded() || ready_count() == 0)) {
+  while (!getters_.empty() && !is_behind_ &&
+         (next_level().head_is_loaded() || ready_count() == 0)) {
     std::optional<Got> got;
     if (ready_count() > 0) {
       Level& level = next_level();

@@ -245,6 +245,9 @@ class Queue {
   bool has_room_for(std::size_t count, std::uint64_t bytes) const;
   bool refuses(const MessageRef& message);
 
+  // The next deaths have to wait for tick().
+  void pause_dying(Timestamp now);
+
   // With drop-head: the oldest ready messages go while there are too many.
   void drop_heads() {
     if (is_limited() && settings_.overflow == Overflow::drop_head) drop_surplus();
@@ -274,6 +277,7 @@ class Queue {
   std::uint64_t reserved_bytes_ = 0;
   bool closed_ = false;
   bool stopping_ = false;
+  bool is_behind_ = false;  // more has expired than was seen to: nothing is handed out meanwhile
 };
 
 }  // namespace harrier

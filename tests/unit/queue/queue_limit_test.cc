@@ -94,4 +94,16 @@ TEST_SUITE("Queue: limits") {
     bench.queue.apply(settings, bench.now);
     CHECK(bench.get_all() == Bodies{"c"});
   }
+
+  TEST_CASE("a lower limit on very many is kept in several turns") {
+    QueueBench bench;
+    bench.publish(Bodies(10'000, "x"));
+    QueueSettings settings;
+    settings.max_length = 1;
+    bench.queue.apply(settings, bench.now);
+    CHECK(bench.queue.ready_count() > 1);
+    CHECK(bench.queue.ready_count() < 10'000);
+    bench.pass(Milliseconds(10));
+    CHECK(bench.queue.ready_count() == 1);
+  }
 }

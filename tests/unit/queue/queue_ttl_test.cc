@@ -241,6 +241,36 @@ TEST_SUITE("Queue: time to live") {
 }
 
 TEST_SUITE("Queue: lease") {
+  TEST_CASE("of very many that expire at once each turn sees to some, and none is delivered") {
+    QueueBench bench;
+    for (int i = 0; i < 30'000; ++i)
+      bench.queue.enqueue(with_ttl("dead", 100), bench.now);
+    bench.queue.enqueue(transient("live"), bench.now);
+    bench.now += Millis(100);
+    FakeConsumer consumer;
+    bench.consume(consumer);
+    CHECK(consumer.bodies().empty());
+    CHECK(bench.queue.ready_count() > 20'000);
+    bench.pass(Millis(1));
+    CHECK(bench.queue.ready_count() > 10'000);
+    CHECK(consumer.bodies().empty());
+    bench.pass(Millis(9));
+    CHECK(consumer.bodies() == Bodies{"live"});
+  }
+
+  TEST_CASE("a get waits until all that has expired is gone") {
+    QueueBench bench;
+    for (int i = 0; i < 10'000; ++i)
+      bench.queue.enqueue(with_ttl("dead", 100), bench.now);
+    bench.queue.enqueue(transient("live"), bench.now);
+    bench.now += Millis(100);
+    std::string body;
+    bench.queue.get(true, [&](GetResult got) { body = (*got)->delivery.message->body(); });
+    CHECK(body.empty());
+    bench.pass(Millis(10));
+    CHECK(body == "live");
+  }
+
   TEST_CASE("an unused queue asks to be deleted once its time is over") {
     QueueBench bench(with(transient_queue(), "x-expires", 100));
     bench.pass(Millis(60));
