@@ -278,6 +278,18 @@ constexpr ConfigKey kKeys[] = {
         {"handshake_timeout", kConnections,
          "Time a client has from connecting to connection.open."},
         "milliseconds", {100, 3'600'000}),
+    number<kSession, &SessionConfig::consumer_timeout_ms>(
+        {"consumer_timeout", kConnections,
+         "How long a delivery may stay unacknowledged before its channel is closed; "
+         "x-consumer-timeout sets it for one queue."},
+        "milliseconds", {0, 4'294'967'295}, "for ever"),
+    number<kSession, &SessionConfig::tx_messages_max>(
+        {"tx_max_messages", kConnections,
+         "Messages one transaction may publish; one more closes the channel."},
+        "messages", {1, 10'000'000}),
+    number<kSession, &SessionConfig::tx_bytes_max>(
+        {"tx_max_size", kConnections, "Bodies of the messages one transaction may publish."},
+        "octets", {kMiB, 64 * kGiB}),
 
     name<kAuth, &AuthConfig::default_user>(
         {"default_user", kUsers, "Name of the user that exists from the start."}),

@@ -86,7 +86,6 @@ constexpr auto kNames = std::to_array<std::string_view>({
     "collect_statistics_interval",
     "connection_max",
     "consumer_max_per_channel",
-    "consumer_timeout",
     "default_consumer_prefetch",
     "default_queue_type",
     "default_worker_pool_size",

@@ -188,7 +188,8 @@ Outcome Channel::require_write(std::string_view exchange) {
 }
 
 std::uint64_t Channel::await_ack(UnackedDelivery delivery) {
-  delivery.deadline = shard().now() + consumer_timeout(*delivery.queue);
+  const Milliseconds timeout = consumer_timeout(*delivery.queue);
+  delivery.deadline = timeout > Milliseconds(0) ? shard().now() + timeout : Timestamp::max();
   next_overdue_ = std::min(next_overdue_, delivery.deadline);
   return unacked_.push(std::move(delivery));
 }

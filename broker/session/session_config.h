@@ -42,7 +42,10 @@ struct SessionConfig {
   std::uint64_t max_message_bytes = 134'217'728;  // body octets of one message
   std::uint32_t handshake_timeout_ms = 10'000;    // from accept to connection.open
   // How long a delivery may stay unacknowledged where the queue says nothing else.
-  std::int64_t consumer_timeout_ms = 1'800'000;
+  std::uint32_t consumer_timeout_ms = 1'800'000;  // 0: for ever
+  // What one transaction may hold of publishes until tx.commit; more closes the channel.
+  std::uint32_t tx_messages_max = 100'000;
+  std::uint64_t tx_bytes_max = 1'073'741'824;  // octets of bodies
 
   // Offered in connection.start, in this order.
   std::vector<std::string> auth_mechanisms{"PLAIN", "AMQPLAIN", "ANONYMOUS"};

@@ -25,6 +25,7 @@ struct Transaction {
   };
 
   std::vector<Publish> publishes;
+  std::uint64_t publish_bytes = 0;  // of their bodies
   std::vector<Settle> settles;
 
   // While a commit is under way: what this and other shards have yet to make durable, and what

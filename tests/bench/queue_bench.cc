@@ -5,10 +5,13 @@
 //
 //   queue_bench [messages per line, default 2000000]
 
+#include <malloc.h>
+
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
+#include <random>
 #include <utility>
 #include <vector>
 
@@ -121,6 +124,38 @@ void run_depth(const char* what, bool durable) {
   report(what, start);
 }
 
+std::size_t allocated() {
+  const struct mallinfo2 heap = ::mallinfo2();
+  return heap.uordblks + heap.hblkhd;
+}
+
+// Each with a time to live of its own, in no order: what they take besides the messages, and how
+// fast they go.
+void run_expiry() {
+  QueueHandle handle(definition(false));
+  BenchHost host;
+  Queue queue(handle, host);
+  Timestamp now = host.now();
+  std::mt19937 random(1);
+  std::vector<MessageRef> published;
+  for (long i = 0; i < messages; ++i) {
+    MessageParts parts;
+    parts.ttl_ms = 1 + random() % 1'000'000;
+    published.push_back(Message::create(parts, "x"));
+  }
+  const std::size_t before = allocated();
+  for (const MessageRef& message : published)
+    queue.enqueue(message, now);
+  const std::size_t taken = allocated() - before;
+  std::printf("%-40s %8.1f octets\n", "a place and a deadline in memory",
+              static_cast<double>(taken) / static_cast<double>(messages));
+  published.clear();
+  const auto start = std::chrono::steady_clock::now();
+  while (queue.ready_count() > 0)
+    queue.tick(now += Milliseconds(100));
+  report("expires", start);
+}
+
 }  // namespace
 }  // namespace harrier
 
@@ -131,4 +166,5 @@ int main(int argc, char** argv) {
   harrier::run_steady("durable, 100 unacknowledged", true, 100);
   harrier::run_depth("transient, all published first", false);
   harrier::run_depth("durable, all published first", true);
+  harrier::run_expiry();
 }

@@ -193,13 +193,29 @@ void publish_reply(Channel& channel, MessageRef message, bool mandatory) {
   });
 }
 
-void hold_until_commit(Channel& channel, MessageRef message,
-                       const std::vector<QueueHandle*>& queues, bool mandatory) {
+ProtocolError too_large(std::string_view key, std::uint64_t limit, std::string_view unit) {
+  return {ReplyCode::precondition_failed,
+          fmt::format("transaction holds more than {} {}: commit earlier, or raise {}", limit, unit,
+                      key)};
+}
+
+Outcome hold_until_commit(Channel& channel, MessageRef message,
+                          const std::vector<QueueHandle*>& queues, bool mandatory) {
+  const SessionConfig& config = channel.connection().sessions().config();
+  Transaction& transaction = *channel.transaction();
+  transaction.publish_bytes += message->body().size();
+  if (transaction.publishes.size() >= config.tx_messages_max) {
+    return fail(too_large("tx_max_messages", config.tx_messages_max, "messages"));
+  }
+  if (transaction.publish_bytes > config.tx_bytes_max) {
+    return fail(too_large("tx_max_size", config.tx_bytes_max, "octets"));
+  }
   Transaction::Publish held;
   held.message = std::move(message);
   held.mandatory = mandatory;
   held.queues = keep(queues);
-  channel.transaction()->publishes.push_back(std::move(held));
+  transaction.publishes.push_back(std::move(held));
+  return {};
 }
 
 }  // namespace
@@ -243,8 +259,7 @@ Outcome publish(Channel& channel, AssembledContent& content) {
   }
   if (!outcome.keepers.empty()) keep_recent(channel, outcome, message, scratch.queues);
   if (channel.transaction()) {
-    hold_until_commit(channel, std::move(message), scratch.queues, content.mandatory);
-    return {};
+    return hold_until_commit(channel, std::move(message), scratch.queues, content.mandatory);
   }
   if (scratch.queues.empty() && content.mandatory) {
     send_return(channel, ReplyCode::no_route, message);

@@ -78,8 +78,10 @@ void send_bodies_ahead(Channel& channel, Task then) {
 // The channel is paused. Resumes it with commit-ok once everything is durable.
 void commit(Channel& channel) {
   Transaction& transaction = *channel.transaction();
-  const Transaction held{std::move(transaction.publishes), std::move(transaction.settles), 0, {}};
+  const Transaction held{
+      std::move(transaction.publishes), 0, std::move(transaction.settles), 0, {}};
   transaction.publishes.clear();
+  transaction.publish_bytes = 0;
   transaction.settles.clear();
   transaction.when_stored = [&channel] {
     channel.send(TxCommitOk{});
@@ -198,6 +200,7 @@ Outcome on(Channel& channel, const TxRollback&) {
     if (UnackedDelivery* delivery = channel.unacked().find(settle.tag)) delivery->in_tx = false;
   }
   channel.transaction()->publishes.clear();
+  channel.transaction()->publish_bytes = 0;
   channel.transaction()->settles.clear();
   channel.send(TxRollbackOk{});
   return {};

@@ -81,6 +81,9 @@ TEST_SUITE("configuration file: what it says") {
         "  channel_max =\t100   # with a remark\n"
         "frame_max = 64KiB\n"
         "max_message_size = 1MB#close\n"
+        "consumer_timeout = 3600000\n"
+        "tx_max_messages = 7\n"
+        "tx_max_size = 2MiB\n"
         "cluster_name = two words\n"
         "default_pass = 'a # b\\'c '  # quoted\n"
         "default_permissions.write = ''\n"
@@ -89,6 +92,9 @@ TEST_SUITE("configuration file: what it says") {
     CHECK(config.session.channel_max == 100);
     CHECK(config.session.frame_max == 65'536);
     CHECK(config.session.max_message_bytes == 1'000'000);
+    CHECK(config.session.consumer_timeout_ms == 3'600'000);
+    CHECK(config.session.tx_messages_max == 7);
+    CHECK(config.session.tx_bytes_max == 2'097'152);
     CHECK(config.session.cluster_name == "two words");
     CHECK(config.auth.default_pass == "a # b'c ");
     CHECK(config.auth.default_permissions.write.empty());

@@ -101,4 +101,47 @@ TEST_SUITE("limits of connections") {
     Client next(node, 1);
     CHECK(open(next) == "ok");
   }
+
+  TEST_CASE("a transaction that publishes too much ends its channel, and what it held is gone") {
+    SessionConfig config;
+    config.tx_messages_max = 2;
+    config.tx_bytes_max = 10;
+    Node node(1, config);
+    const auto client = Client::logged_in(node);
+    client->declare("q");
+    client->call<TxSelectOk>(1, TxSelect{});
+    client->publish("q", "a");
+    client->publish("q", "b");
+    CHECK(client->received.empty());
+    client->call<TxCommitOk>(1, TxCommit{});
+    client->publish("q", "c");
+    client->call<TxRollbackOk>(1, TxRollback{});
+    client->publish("q", "12345");
+    client->publish("q", "12345");
+    client->publish("q", "");
+    CHECK(client->take<ChannelClose>().reply_text ==
+          "PRECONDITION_FAILED - transaction holds more than 2 messages: commit earlier, or raise "
+          "tx_max_messages");
+    client->send(1, ChannelCloseOk{});
+    client->call<ChannelOpenOk>(1, ChannelOpen{});
+    client->call<TxSelectOk>(1, TxSelect{});
+    client->publish("q", "12345678901");
+    CHECK(client->take<ChannelClose>().reply_text ==
+          "PRECONDITION_FAILED - transaction holds more than 10 octets: commit earlier, or raise "
+          "tx_max_size");
+    CHECK(node.queue("q").ready_count() == 2);
+  }
+
+  TEST_CASE("a consumer timeout of 0 waits for ever") {
+    SessionConfig config;
+    config.consumer_timeout_ms = 0;
+    Node node(1, config);
+    const auto client = Client::logged_in(node);
+    client->declare("q");
+    client->consume("q");
+    client->publish("q", "a");
+    CHECK(client->take_names() == Names{"basic.deliver"});
+    node.pass(std::chrono::hours(1));
+    CHECK(client->received.empty());
+  }
 }
