@@ -66,6 +66,7 @@ void rebase(PropertiesView& view, const char* from, const char* to);
 // message in memory and in the store. What clients send has none (content_assembler.cc), and none
 // leaves to a client (frame.cc).
 enum class PropertyMark : std::uint8_t {
+  spent_copies = 1,  // what CC names is no routing key any more: the message died and got another
   own_deaths = 2,  // the history of deaths in the headers was written by a broker, not by a client
 };
 

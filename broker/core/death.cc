@@ -116,6 +116,9 @@ MessageRef dead_copy(const Message& message, const Death& death, const DeadLette
   Buffer properties;
   view->encode(properties);
   set_mark(properties, PropertyMark::own_deaths);
+  if (target.routing_key || has_mark(message.properties(), PropertyMark::spent_copies)) {
+    set_mark(properties, PropertyMark::spent_copies);
+  }
 
   MessageParts parts;
   parts.exchange = target.exchange;

@@ -39,22 +39,23 @@ std::uint64_t Burial::bury(const Waiting& dead) {
   if (exchange != nullptr) {
     const Death death{from.name, dead.letter.reason, shard_.now()};
     const MessageRef copy = dead_copy(*dead.letter.message, death, dead.target);
-    route(*vhost, *exchange, copy, dead.target.routing_key.has_value());
+    route(*vhost, *exchange, copy);
     durable_on |= spread(copy, dead.letter.reason);
   }
   if (Queue* queue = dead.queue->queue()) queue->buried(dead.letter.seq);
   return durable_on;
 }
 
-// By its own keys the message goes on with those of CC; not with a key that the queue gave it.
-void Burial::route(VirtualHost& vhost, Exchange& exchange, const MessageRef& message,
-                   bool has_new_key) {
+// By its own keys the message goes on with those of CC; not with a key that a queue gave it.
+void Burial::route(VirtualHost& vhost, Exchange& exchange, const MessageRef& message) {
   const auto properties = parse_properties(message->properties());
   const TableView headers = properties->headers.value_or(TableView{});
   keys_.clear();
   keys_.push_back(message->routing_key());
   // A CC that is no array was refused when the message was published.
-  if (!has_new_key) (void)collect_routing_keys(message->routing_key(), headers, keys_);
+  if (!has_mark(message->properties(), PropertyMark::spent_copies)) {
+    (void)collect_routing_keys(message->routing_key(), headers, keys_);
+  }
   const RouteOutcome outcome = vhost.route(exchange, {keys_, headers, &*properties}, queues_);
   keep_recent(shard_, vhost, outcome, message);
 }

@@ -41,7 +41,7 @@ class Burial {
 
   // Returns a bit per shard whose store has a part in it.
   std::uint64_t bury(const Waiting& dead);
-  void route(VirtualHost& vhost, Exchange& exchange, const MessageRef& message, bool has_new_key);
+  void route(VirtualHost& vhost, Exchange& exchange, const MessageRef& message);
   std::uint64_t spread(const MessageRef& message, DeathReason reason);
 
   Shard& shard_;
