@@ -16,6 +16,12 @@ constexpr Logger kLog("queue");
 // How many messages may die in one go, so that the shard's other queues get their turn.
 constexpr std::size_t kDeathsAtOnce = 4096;
 
+ConsumerSet::Sharing sharing_of(const QueueSettings& settings) {
+  using Sharing = ConsumerSet::Sharing;
+  if (!settings.single_active_consumer) return Sharing::round_robin;
+  return settings.active_by_priority ? Sharing::single_active_by_priority : Sharing::single_active;
+}
+
 ProtocolError shutting_down() {
   return {ReplyCode::connection_forced, "broker forced connection closure with reason 'shutdown'"};
 }
@@ -28,8 +34,7 @@ Queue::Queue(QueueHandle& handle, QueueHost& host)
       share_(*this, host, is_durable()),
       base_(share_, is_durable() ? std::optional(definition().lane) : std::nullopt),
       settings_(settings_of(definition(), nullptr, nullptr)),
-      consumers_(settings_.single_active_consumer ? ConsumerSet::Sharing::single_active
-                                                  : ConsumerSet::Sharing::round_robin),
+      consumers_(sharing_of(settings_)),
       last_used_(host.now()) {
   upper_.resize(settings_.max_priority);
   wake_by(unused_at());

@@ -76,6 +76,12 @@ void complete_retry(RetrySettings& retry, bool has_min, bool has_max) {
   if (!has_min && retry.schedule.empty()) retry.type = RetryType::disabled;
 }
 
+// What RabbitMQ does otherwise in quorum queues.
+void adapt_to_quorum(QueueSettings& settings) {
+  settings.active_by_priority = settings.single_active_consumer;
+  if (settings.overflow == Overflow::reject_publish_dlx) settings.overflow = Overflow::drop_head;
+}
+
 }  // namespace
 
 QueueSettings settings_of(const QueueDefinition& queue, const PolicyDefinition* policy,
@@ -95,6 +101,7 @@ QueueSettings settings_of(const QueueDefinition& queue, const PolicyDefinition* 
     if (row.key == "x-delayed-retry-min") has_retry_min = true;
     if (row.key == "x-delayed-retry-max") has_retry_max = true;
   }
+  if (type == QueueType::quorum) adapt_to_quorum(settings);
   complete_retry(settings.retry, has_retry_min, has_retry_max);
   if (std::string target = dead_letter_queue_of(queue, policy); !target.empty()) {
     settings.dead_letter_exchange = "";

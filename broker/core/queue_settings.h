@@ -97,6 +97,7 @@ struct QueueSettings {
   // By declaration only: fixed for the life of the queue.
   std::uint8_t max_priority = 0;  // 0: one level, priorities are ignored
   bool single_active_consumer = false;
+  bool active_by_priority = false;  // a consumer of higher priority becomes the active one
 
   // Whether deliveries are counted and told (x-delivery-count).
   bool counts_deliveries() const {

@@ -15,7 +15,8 @@ QueueConsumer& ConsumerSet::add(Consumer& port, ConsumerOptions options) {
   consumer.options = std::move(options);
   consumer.number = ++last_number_;
   ++count_;
-  if (sharing_ == Sharing::single_active && active_ == nullptr) active_ = &consumer;
+  if (has_active() && active_ == nullptr) active_ = &consumer;
+  if (sharing_ == Sharing::single_active_by_priority) first_ = first_in_line();
   resume(consumer);
   return consumer;
 }
@@ -32,7 +33,8 @@ void ConsumerSet::cancel(QueueConsumer& consumer) {
   consumer.port = nullptr;
   if (consumer.options.exclusive) exclusive_ = false;  // there was no other
   --count_;
-  if (sharing_ == Sharing::single_active && active_ == &consumer) active_ = first_in_line();
+  if (has_active() && active_ == &consumer) active_ = first_in_line();
+  if (sharing_ == Sharing::single_active_by_priority) first_ = first_in_line();
   drop_if_done(consumer);
 }
 
@@ -48,7 +50,7 @@ void ConsumerSet::settled(QueueConsumer& consumer) {
 
 void ConsumerSet::resume(QueueConsumer& consumer) {
   if (consumer.waiting_turn || consumer.port == nullptr || consumer.at_prefetch()) return;
-  if (sharing_ == Sharing::single_active) return;
+  if (has_active()) return;
   rounds_[consumer.options.priority].push_back(&consumer);
   consumer.waiting_turn = true;
   front_ = nullptr;
@@ -56,10 +58,7 @@ void ConsumerSet::resume(QueueConsumer& consumer) {
 
 QueueConsumer* ConsumerSet::next_of_rounds() {
   front_ = nullptr;
-  if (sharing_ == Sharing::single_active) {
-    const bool able = active_ != nullptr && !active_->at_prefetch() && active_->port->can_take();
-    return able ? active_ : nullptr;
-  }
+  if (has_active()) return next_active();
   // Levels without anybody in their round are dropped: a client may come with any number of them.
   for (auto level = rounds_.begin(); level != rounds_.end(); level = rounds_.erase(level)) {
     std::deque<QueueConsumer*>& round = level->second;
@@ -73,8 +72,17 @@ QueueConsumer* ConsumerSet::next_of_rounds() {
   return nullptr;
 }
 
+QueueConsumer* ConsumerSet::next_active() {
+  if (first_ != nullptr && first_->options.priority > active_->options.priority) {
+    if (active_->unacked > 0) return nullptr;
+    active_ = first_;
+  }
+  const bool able = active_ != nullptr && !active_->at_prefetch() && active_->port->can_take();
+  return able ? active_ : nullptr;
+}
+
 void ConsumerSet::took(QueueConsumer& consumer) {
-  if (count_ == 1 || sharing_ == Sharing::single_active) return;
+  if (count_ == 1 || has_active()) return;
   std::deque<QueueConsumer*>& round = rounds_[consumer.options.priority];
   HARRIER_DCHECK(!round.empty() && round.front() == &consumer);
   if (round.size() == 1) return;

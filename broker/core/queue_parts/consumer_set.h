@@ -27,12 +27,14 @@ struct QueueConsumer {
 // priority level that has any. A consumer that becomes able again joins the end of its level.
 //
 // Or one alone, the active consumer, until it is cancelled; then the oldest of the highest
-// priority.
+// priority. Where priority decides one of a higher priority takes over once the active consumer has
+// nothing unacknowledged any more.
 class ConsumerSet {
  public:
   enum class Sharing : std::uint8_t {
     round_robin,
-    single_active
+    single_active,
+    single_active_by_priority,
   };
 
   explicit ConsumerSet(Sharing sharing = Sharing::round_robin) : sharing_(sharing) {}
@@ -63,12 +65,16 @@ class ConsumerSet {
   std::vector<QueueConsumer*> all() const;
 
  private:
+  bool has_active() const { return sharing_ != Sharing::round_robin; }
+
+  QueueConsumer* next_active();
   QueueConsumer* next_of_rounds();
   void drop_if_done(QueueConsumer& consumer);
   QueueConsumer* first_in_line() const;
 
   const Sharing sharing_;
-  QueueConsumer* active_ = nullptr;  // of those that are not cancelled, with Sharing::single_active
+  QueueConsumer* active_ = nullptr;  // of those that are not cancelled, unless they share
+  QueueConsumer* first_ = nullptr;   // of the highest priority, where that decides
   std::uint64_t last_number_ = 0;
 
   std::vector<std::unique_ptr<QueueConsumer>> consumers_;
