@@ -14,7 +14,8 @@ Message::Message(const MessageParts& parts, std::size_t body_bytes)
       exchange_bytes_(static_cast<std::uint8_t>(parts.exchange.size())),
       routing_key_bytes_(static_cast<std::uint8_t>(parts.routing_key.size())),
       priority_(parts.priority),
-      persistent_(parts.persistent) {
+      persistent_(parts.persistent),
+      delay_headers_(parts.delay_headers) {
   char* at = octets();
   for (ByteView part : {parts.exchange, parts.routing_key, parts.properties}) {
     if (part.empty()) continue;

@@ -25,6 +25,7 @@ struct MessageParts {
   bool persistent = false;       // delivery-mode 2
   std::uint8_t priority = 0;     // as published, 0 when absent
   std::int64_t ttl_ms = -1;      // parsed `expiration`, -1 when absent
+  bool delay_headers = false;    // as published; a message that was read back has none any more
 };
 
 // One published message: envelope, properties and body in a single allocation, shared by every
@@ -54,6 +55,9 @@ class Message {
   std::uint8_t priority() const { return priority_; }
 
   std::int64_t ttl_ms() const { return ttl_ms_; }
+
+  // Its headers may say when queues are to hand it out (protocol/delay_headers.h).
+  bool has_delay_headers() const { return delay_headers_; }
 
   // The store may have the body already, as this one; {} if it does not. The one thing that is set
   // after the body is complete: by the shard that published it, when no queue and no batch has the
@@ -91,7 +95,8 @@ class Message {
   std::uint8_t exchange_bytes_;
   std::uint8_t routing_key_bytes_;
   std::uint8_t priority_;
-  bool persistent_;
+  bool persistent_ : 1;
+  bool delay_headers_ : 1;
 };
 
 // A share in a Message. Null when default constructed or moved from. A copy costs one relaxed

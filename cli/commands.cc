@@ -36,6 +36,8 @@ constexpr Command kCommands[] = {
     {"config check", "Says what is wrong with a configuration file", define_config_check},
     {"config explain", "Says what a configuration key means", define_config_explain},
     {"config keys", "Lists every configuration key", define_config_keys},
+    {"delayed", "Counts, releases or cancels the messages of a queue that are not due yet",
+     define_delayed},
     {"limit clear", "Ends a limit", define_limit_clear},
     {"limit list", "Lists all limits", define_limit_list},
     {"limit set", "Limits a virtual host or a user", define_limit_set},

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "protocol/constants.h"
+#include "protocol/delay_headers.h"
 #include "protocol/expiration.h"
 #include "protocol/wire_reader.h"
 
@@ -105,6 +106,7 @@ void ContentAssembler::create_message(ByteView properties) {
   parts.persistent = view.persistent();
   parts.priority = view.priority.value_or(0);
   if (view.expiration) parts.ttl_ms = parse_expiration(*view.expiration).value_or(-1);
+  parts.delay_headers = view.headers && has_delay_headers(*view.headers);
   const std::size_t eager = std::min<std::size_t>(content_.body_bytes, kEagerBodyBytes);
   std::string unmarked;
   if ((static_cast<std::uint8_t>(properties[kPropertyMarksOctet]) & kPropertyMarks) != 0) {
@@ -136,7 +138,8 @@ void ContentAssembler::grow(std::size_t at_least) {
                            .properties = small.properties(),
                            .persistent = small.persistent(),
                            .priority = small.priority(),
-                           .ttl_ms = small.ttl_ms()};
+                           .ttl_ms = small.ttl_ms(),
+                           .delay_headers = small.has_delay_headers()};
   MessageRef large = Message::create(parts, capacity);
   std::memcpy(large->mutable_body(), small.body().data(), static_cast<std::size_t>(received_));
   rebase(*content_.properties_view, small.properties().data(), large->properties().data());

@@ -42,7 +42,7 @@ ARROWS = {
 # Core knows AMQP's values, never its frames and methods. Config gathers every folder's own config.
 # The CLI has to find the socket of a running broker.
 CROSSINGS = [
-    ("broker/core", r"protocol/(value|field_table|properties|reply_code|constants|expiration|utf8"
+    ("broker/core", r"protocol/(value|field_table|properties|reply_code|constants|delay_headers|expiration|utf8"
                     r"|erlang_term)\.h"),
     ("broker/config", r".*_config\.h"),
     ("cli", r"broker/admin/admin_address\.h"),

@@ -12,6 +12,7 @@ constexpr Logger kLog("admin");
 
 constexpr AdminCommand kCommands[] = {
     {"backup", run_backup},
+    {"delayed", run_delayed},
     {"trace", run_trace},
     {"policy set", run_policy_set},
     {"policy clear", run_policy_clear},

@@ -39,6 +39,8 @@ void run_admin_command(const AdminContext& context, std::string_view line, Admin
 
 // backup.cc
 void run_backup(const AdminContext& context, const AdminRequest& request, AdminDone done);
+// delayed.cc: "queue", and maybe "vhost", "release" ("true"), "cancel" (a key)
+void run_delayed(const AdminContext& context, const AdminRequest& request, AdminDone done);
 // trace.cc
 void run_trace(const AdminContext& context, const AdminRequest& request, AdminDone done);
 

@@ -18,6 +18,7 @@ constexpr unsigned kDurable = 1;
 constexpr unsigned kAutoDelete = 2;
 constexpr unsigned kInternal = 4;
 constexpr unsigned kExclusive = 8;
+constexpr unsigned kDelayLane = 16;
 
 unsigned flag_if(bool set, unsigned flag) {
   return set ? flag : 0;
@@ -185,11 +186,13 @@ std::string exchange_record(const ExchangeDefinition& exchange) {
 std::string queue_record(const QueueDefinition& queue) {
   std::string value = new_value();
   append_flags(flag_if(queue.durable, kDurable) | flag_if(queue.auto_delete, kAutoDelete) |
-                   flag_if(queue.exclusive, kExclusive),
+                   flag_if(queue.exclusive, kExclusive) |
+                   flag_if(queue.delay_lane != LaneId{}, kDelayLane),
                value);
   append_integer(queue.id.value, value);
   append_integer(queue.lane.value, value);
   append_table(queue.arguments, value);
+  if (queue.delay_lane != LaneId{}) append_integer(queue.delay_lane.value, value);
   return value;
 }
 
@@ -260,13 +263,17 @@ std::optional<Stored<QueueDefinition>> decode_queue_record(std::string_view key,
   QueueDefinition& queue = stored.definition;
   queue.vhost = stored.vhost;
   queue.name = read_name(record.key);
-  const unsigned flags = read_flags(record.value, kDurable | kAutoDelete | kExclusive);
+  const unsigned flags = read_flags(record.value, kDurable | kAutoDelete | kExclusive | kDelayLane);
   queue.durable = (flags & kDurable) != 0;
   queue.auto_delete = (flags & kAutoDelete) != 0;
   queue.exclusive = (flags & kExclusive) != 0;
   queue.id = QueueId{record.value.u64()};
   queue.lane = LaneId{record.value.u32()};
   queue.arguments = read_table(record.value);
+  if ((flags & kDelayLane) != 0) {
+    queue.delay_lane = LaneId{record.value.u32()};
+    if (queue.delay_lane == LaneId{}) return std::nullopt;
+  }
   if (!record.complete()) return std::nullopt;
   return stored;
 }

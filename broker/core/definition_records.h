@@ -44,10 +44,11 @@ namespace harrier {
 // 2       2+M   type
 // 4+M     4+T   arguments, an AMQP field table
 //               queue:
-// 1       1     flags: 1 durable, 2 auto-delete, 8 exclusive
+// 1       1     flags: 1 durable, 2 auto-delete, 8 exclusive, 16 has a lane of delayed messages
 // 2       8     queue id
 // 10      4     first lane
 // 14      4+T   arguments
+// 18+T    4     if flag 16: the lane of delayed messages
 //               binding:
 // 1       4+T   arguments, in the order in which they were given
 //               policy, operator policy:

@@ -39,6 +39,7 @@ struct QueueDefinition {
   ConnectionId owner{};  // of an exclusive queue
   QueueId id{};
   LaneId lane{};        // of a durable queue: first of its lanes in the store
+  LaneId delay_lane{};  // of a durable queue: where delayed messages wait
   ShardIndex home = 0;  // the shard that holds its messages; re-chosen at every start
 };
 

@@ -23,6 +23,16 @@ T take_integer(std::string_view& octets) {
   return static_cast<T>(value);
 }
 
+// Of lane and sequence in a key.
+constexpr std::size_t kPlaceOctets = sizeof(std::uint32_t) + sizeof(Sequence);
+
+std::string message_key(std::string_view kind, LaneId lane, Sequence seq) {
+  std::string key(kind);
+  append_integer(lane.value, key);
+  append_integer(seq, key);
+  return key;
+}
+
 }  // namespace
 
 std::string deadline_record_key(LaneId lane) {
@@ -38,10 +48,7 @@ std::optional<LaneId> decode_deadline_record(std::string_view key) {
 }
 
 std::string count_record_key(LaneId lane, Sequence seq) {
-  std::string key(kCountRecords);
-  append_integer(lane.value, key);
-  append_integer(seq, key);
-  return key;
+  return message_key(kCountRecords, lane, seq);
 }
 
 std::string count_record(std::uint32_t count) {
@@ -51,14 +58,42 @@ std::string count_record(std::uint32_t count) {
 }
 
 std::optional<CountRecord> decode_count_record(std::string_view key, std::string_view value) {
-  constexpr std::size_t kKeyOctets = sizeof(std::uint32_t) + sizeof(Sequence);
-  if (key.size() != kCountRecords.size() + kKeyOctets) return std::nullopt;
+  if (key.size() != kCountRecords.size() + kPlaceOctets) return std::nullopt;
   if (value.size() != sizeof(std::uint32_t)) return std::nullopt;
   key.remove_prefix(kCountRecords.size());
   CountRecord record;
   record.lane = LaneId{take_integer<std::uint32_t>(key)};
   record.seq = take_integer<Sequence>(key);
   record.count = take_integer<std::uint32_t>(value);
+  return record;
+}
+
+std::string delay_record_key(LaneId lane, Sequence seq) {
+  return message_key(kDelayRecords, lane, seq);
+}
+
+std::string delay_record(const DelayRecord& delayed) {
+  std::string value;
+  append_integer(static_cast<std::uint64_t>(delayed.due.time_since_epoch().count()), value);
+  append_integer(delayed.count, value);
+  append_integer(delayed.body_bytes, value);
+  value += delayed.cancel_key;
+  return value;
+}
+
+std::optional<DelayRecord> decode_delay_record(std::string_view key, std::string_view value) {
+  constexpr std::size_t kFixedOctets = sizeof(std::uint64_t) + 2 * sizeof(std::uint32_t);
+  if (key.size() != kDelayRecords.size() + kPlaceOctets) return std::nullopt;
+  if (value.size() < kFixedOctets) return std::nullopt;
+  key.remove_prefix(kDelayRecords.size());
+  DelayRecord record;
+  record.lane = LaneId{take_integer<std::uint32_t>(key)};
+  record.seq = take_integer<Sequence>(key);
+  record.due =
+      Timestamp(Milliseconds(static_cast<std::int64_t>(take_integer<std::uint64_t>(value))));
+  record.count = take_integer<std::uint32_t>(value);
+  record.body_bytes = take_integer<std::uint32_t>(value);
+  record.cancel_key = value;
   return record;
 }
 

@@ -22,6 +22,14 @@ namespace harrier {
 // 1       4     lane
 // 5       8     sequence
 // value 0 4     count
+//               a persistent message that is delayed, in the delay lane of a durable queue
+// key 0   1     'd'
+// 1       4     lane
+// 5       8     sequence
+// value 0 8     when it is due, ms since 1970
+// 8       4     delivery count, 0 for one that was not delivered yet
+// 12      4     octets of its body
+// 16      rest  its cancel key, none where it has none
 
 std::string deadline_record_key(LaneId lane);
 
@@ -41,5 +49,20 @@ struct CountRecord {
 // Nothing when the octets are not such a record.
 std::optional<CountRecord> decode_count_record(std::string_view key, std::string_view value);
 std::optional<LaneId> decode_deadline_record(std::string_view key);
+
+struct DelayRecord {
+  LaneId lane;
+  Sequence seq = 0;
+  Timestamp due;
+  std::uint32_t count = 0;
+  std::uint32_t body_bytes = 0;
+  std::string cancel_key;
+};
+
+inline constexpr std::string_view kDelayRecords = "d";
+
+std::string delay_record_key(LaneId lane, Sequence seq);
+std::string delay_record(const DelayRecord& delayed);
+std::optional<DelayRecord> decode_delay_record(std::string_view key, std::string_view value);
 
 }  // namespace harrier

@@ -83,6 +83,11 @@ Level& Queue::recovered_level(LaneId lane) {
 
 void Queue::recover(const RecoveredLane& lane) {
   if (lane.next_seq == 1) return;  // never used
+  if (lane.lane == definition().delay_lane) {
+    delayed().recover(lane);
+    report_unreadable_delayed();
+    return wake_by(std::min(delayed_->next_due(), host_.now() + kWakeMax));
+  }
   Level& level = recovered_level(lane.lane);
   level.recover(lane);
   report_missing(level);
@@ -101,10 +106,14 @@ void Queue::recover_count(LaneId lane, Sequence seq, std::uint32_t count) {
 
 void Queue::drop_lanes() {
   each_level([](Level& level) { level.drop_lane(); });
+  if (delayed_) delayed_->drop_lane();
 }
 
 Enqueued Queue::enqueue(MessageRef message, Timestamp now, Admission admission) {
   if (closed_) return Enqueued::held;  // as good as routed to no queue: the confirm is an ack
+  if (message->has_delay_headers()) [[unlikely]] {
+    if (const auto enqueued = enqueue_by_headers(message, now, admission)) return *enqueued;
+  }
   if (next_deadline_ <= now && !is_behind_) expire(now);
   if (admission == Admission::reserved) {
     release(1, message->body().size());
@@ -160,6 +169,7 @@ void Queue::tick(Timestamp now) {
   if (unused_at() <= now) return host_.delete_unused(*this);
   const bool was_behind = std::exchange(is_behind_, false);
   if (next_deadline_ <= now) expire(now);
+  if (delayed_) release_due(now);
   drop_heads();
   wake_by(std::min(is_behind_ ? kNever : next_deadline_, unused_at()));
   if (!was_behind || is_behind_) return;
@@ -191,11 +201,11 @@ void Queue::pause_dying(Timestamp now) {
 }
 
 bool Queue::has_room_for(std::size_t count, std::uint64_t bytes) const {
-  if (settings_.max_length && ready_count() + reserved_count_ + count > *settings_.max_length) {
+  if (settings_.max_length && kept_count() + reserved_count_ + count > *settings_.max_length) {
     return false;
   }
   return !settings_.max_length_bytes ||
-         ready_bytes() + reserved_bytes_ + bytes <= *settings_.max_length_bytes;
+         kept_bytes() + reserved_bytes_ + bytes <= *settings_.max_length_bytes;
 }
 
 bool Queue::refuses(const MessageRef& message) {
@@ -221,10 +231,9 @@ void Queue::release(std::size_t count, std::uint64_t bytes) {
 }
 
 void Queue::drop_surplus() {
-  for (std::size_t left = kDeathsAtOnce;; --left) {
-    const bool too_many = settings_.max_length && ready_count() > *settings_.max_length;
-    const bool too_large =
-        settings_.max_length_bytes && ready_bytes() > *settings_.max_length_bytes;
+  for (std::size_t left = kDeathsAtOnce; ready_count() > 0; --left) {
+    const bool too_many = settings_.max_length && kept_count() > *settings_.max_length;
+    const bool too_large = settings_.max_length_bytes && kept_bytes() > *settings_.max_length_bytes;
     if (!too_many && !too_large) return;
     if (left == 0) return pause_dying(host_.now());
     Level& level = next_level();
@@ -320,38 +329,6 @@ void Queue::settle(Sequence id, Settlement how) {
   }
 }
 
-void Queue::take_back(Level& level, Sequence seq, QueueEntry& entry, Settlement how) {
-  if (settings_.counts_deliveries()) {
-    if (counts(how)) {
-      level.set_delivery_count(seq, entry, entry.delivery_count + 1);
-    } else if (how == Settlement::unseen &&
-               settings_.delivery_count_mode == DeliveryCountMode::acquired) {
-      level.set_delivery_count(seq, entry, std::max(entry.delivery_count + 0U, 1U) - 1);
-    }
-    if (settings_.delivery_limit && entry.delivery_count > *settings_.delivery_limit) {
-      return die(level, seq, DeathReason::delivery_limit);
-    }
-  }
-  const Timestamp expires_at = entry.expires_at;
-  if (expires_at != kNoTime && expires_at <= host_.now()) {
-    return die(level, seq, DeathReason::expired);
-  }
-  level.give_back(seq, entry);
-  if (expires_at != kNoTime) expect(expires_at);
-}
-
-bool Queue::counts(Settlement how) const {
-  switch (settings_.delivery_count_mode) {
-    case DeliveryCountMode::returned:
-      return how != Settlement::unseen;
-    case DeliveryCountMode::failed:
-      return how == Settlement::failed || how == Settlement::lost;
-    case DeliveryCountMode::acquired:
-      return false;  // each was counted when it was handed out
-  }
-  return false;
-}
-
 Delivery Queue::hand_out(Level& level, QueueConsumer* to, bool no_ack) {
   Delivery delivery = level.hand_out(to, no_ack);
   if (settings_.delivery_count_mode == DeliveryCountMode::acquired && !no_ack &&
@@ -390,12 +367,15 @@ void Queue::deliver_ready() {
 }
 
 void Queue::paged_in(LaneId lane, LanePage&& page) {
+  if (closed_) return;
+  if (delayed_ && delayed_->lane() == lane) return delayed_paged_in(std::move(page));
   Level* const asked = find_level(lane);
-  if (closed_ || asked == nullptr) return;
+  if (asked == nullptr) return;
   Level& level = *asked;
   const auto damage = level.paged_in(std::move(page));
   report_missing(level);
   for (DeadLetter& letter : level.take_risen()) {
+    if (delayed_ && take_return(level, letter)) continue;
     if (!settings_.dead_letter_exchange) {  // a policy took it away meanwhile
       level.finish(letter.seq);
       continue;
@@ -458,6 +438,7 @@ void Queue::fail_getters(const ProtocolError& error) {
 std::size_t Queue::purge() {
   std::size_t purged = 0;
   each_level([&](Level& level) { purged += level.purge(); });
+  if (delayed_) purged += delayed_->purge();
   serve_getters();
   return purged;
 }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -14,8 +15,10 @@
 #include "broker/core/queue_handle.h"
 #include "broker/core/queue_host.h"
 #include "broker/core/queue_parts/consumer_set.h"
+#include "broker/core/queue_parts/delayed.h"
 #include "broker/core/queue_parts/level.h"
 #include "broker/core/queue_settings.h"
+#include "protocol/delay_headers.h"
 #include "protocol/reply_code.h"
 #include "storage/store.h"
 
@@ -74,6 +77,9 @@ class Queue {
   // Start-up only, before recover(): how often a message in the store was delivered in vain.
   void recover_count(LaneId lane, Sequence seq, std::uint32_t count);
 
+  // Start-up only, before recover(): when a message in the store is due.
+  void recover_delayed(const DelayRecord& record);
+
   // The lane of its lowest level, if that has one.
   std::optional<LaneId> lane() const { return base_.lane(); }
 
@@ -122,7 +128,7 @@ class Queue {
   // The answer to QueueHost::read.
   void paged_in(LaneId lane, LanePage&& page);
 
-  // Drops every ready message and returns how many; unacknowledged ones stay.
+  // Drops every ready and every delayed message and returns how many; unacknowledged ones stay.
   std::size_t purge();
 
   // The queue is being deleted: consumers are told, nothing is accepted or handed out any more. Its
@@ -138,6 +144,16 @@ class Queue {
       count += level ? level->ready_count() : 0;
     return count;
   }
+
+  // Messages that wait until they are due (queue_parts/delayed.h).
+  std::size_t delayed_count() const {
+    return delayed_ ? delayed_->count() + delayed_->awaited_returns() : 0;
+  }
+
+  // All that are delayed come at once. Returns how many.
+  std::size_t release_delayed();
+  // Drops what was published with that x-cancel-key and is delayed. Returns how many.
+  std::size_t cancel_delayed(std::string_view key);
 
   std::size_t unacked_count() const {
     std::size_t count = base_.unacked_count();
@@ -173,6 +189,9 @@ class Queue {
   void check_invariants() const;
 
  private:
+  // Longer waits are asked for again.
+  static constexpr Milliseconds kWakeMax = std::chrono::hours(24);
+
   struct Getter {
     bool no_ack;
     GetReply reply;
@@ -236,11 +255,34 @@ class Queue {
   void take_back(Level& level, Sequence seq, QueueEntry& entry, Settlement how);
   // Whether a delivery counts that ended so.
   bool counts(Settlement how) const;
+  bool waits_before_retry(Settlement how) const;
+  // It is delivered again later.
+  void retry_later(Level& level, Sequence seq, QueueEntry& entry);
+
+  DelayedMessages& delayed();
+  // What the headers of a message ask for; nothing if it goes the way of all others.
+  std::optional<Enqueued> enqueue_by_headers(const MessageRef& message, Timestamp now,
+                                             Admission admission);
+  Enqueued enqueue_delayed(const MessageRef& message, const DelayHeaders& said, Timestamp now,
+                           Admission admission);
+  void delay(DelayedMessages::Arrival arrival);
+  // What is due goes to the end of its level.
+  void release_due(Timestamp now);
+  void release(DelayedMessages::Released released, Timestamp now);
+  void delayed_paged_in(LanePage&& page);
+  // Whether it was read to be delayed: then it is, and not dead.
+  bool take_return(Level& level, const DeadLetter& letter);
+  void report_unreadable_delayed();
   Delivery hand_out(Level& level, QueueConsumer* to, bool no_ack);
   // The message at a place that was taken or unacknowledged is not delivered any more.
   void die(Level& level, Sequence seq, DeathReason reason);
 
   bool is_limited() const { return settings_.max_length || settings_.max_length_bytes; }
+
+  // What counts towards the limits: ready and delayed messages.
+  std::size_t kept_count() const { return ready_count() + delayed_count(); }
+
+  std::uint64_t kept_bytes() const { return ready_bytes() + (delayed_ ? delayed_->bytes() : 0); }
 
   bool has_room_for(std::size_t count, std::uint64_t bytes) const;
   bool refuses(const MessageRef& message);
@@ -269,6 +311,7 @@ class Queue {
   std::vector<std::unique_ptr<Level>> upper_;  // of 1 to x-max-priority, made when first used
   std::deque<Getter> getters_;                 // wait for the head; the channel asks once at a time
   QueueSettings settings_;
+  std::unique_ptr<DelayedMessages> delayed_;  // made when first used
   ConsumerSet consumers_;
   Timestamp next_deadline_ = kNever;  // nothing in memory is due before
   Timestamp woken_at_ = kNever;       // the host was asked for this time

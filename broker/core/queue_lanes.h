@@ -7,7 +7,8 @@
 
 namespace harrier {
 
-// How many lanes a durable queue takes, beginning with definition.lane: one for each priority.
+// How many lanes the levels of a durable queue take, beginning with definition.lane: one for each
+// priority. Its delayed messages have another, definition.delay_lane.
 inline std::uint32_t lane_count(const QueueDefinition& queue) {
   return 1U + settings_of(queue, nullptr, nullptr).max_priority;
 }

@@ -111,13 +111,14 @@ class Broker::Recovery {
     done = scan(kExchangeRecords, "exchange", decode_exchange_record,
                 [&](Stored<ExchangeDefinition> stored) { return add_exchange(std::move(stored)); });
     if (!done) return done;
+    done = read_next_lane();
+    if (!done) return done;
     done = scan(kQueueRecords, "queue", decode_queue_record,
                 [&](Stored<QueueDefinition> stored) { return add_queue(std::move(stored)); });
     if (!done) return done;
-    done = scan(kBindingRecords, "binding", decode_binding_record,
+    broker_.control().continue_from(LaneId{next_lane_});
+    return scan(kBindingRecords, "binding", decode_binding_record,
                 [&](Stored<BindingDefinition> stored) { return add_binding(std::move(stored)); });
-    if (!done) return done;
-    return read_next_lane();
   }
 
   // Topic exchanges through which the broker itself publishes. Before the bindings, which are
@@ -191,13 +192,27 @@ class Broker::Recovery {
     queue.vhost = stored.vhost;
     queue.home = home_shard(stored.vhost, queue.name, broker_.shard_count());
     const std::uint32_t end = queue.lane.value + lane_count(queue);
-    next_lane_ = std::max(next_lane_, end);
     for (std::uint32_t lane = queue.lane.value; lane < end; ++lane) {
-      if (!homes_.emplace(LaneId{lane}, std::pair(queue.home, queue.id)).second) return false;
+      if (!add_lane(LaneId{lane}, queue)) return false;
     }
+    if (queue.delay_lane == LaneId{}) add_delay_lane(queue);
+    if (!add_lane(queue.delay_lane, queue)) return false;
     ++queues_;
     apply({std::move(stored.vhost), AddQueue{std::move(queue)}});
     return true;
+  }
+
+  bool add_lane(LaneId lane, const QueueDefinition& queue) {
+    next_lane_ = std::max(next_lane_, lane.value + 1);
+    return homes_.emplace(lane, std::pair(queue.home, queue.id)).second;
+  }
+
+  // For a queue recorded before queues had one: a lane that was never given out.
+  void add_delay_lane(QueueDefinition& queue) {
+    queue.delay_lane = LaneId{next_lane_++};
+    StoreBatch& batch = broker_.shard(0).batch();
+    batch.put_record(next_lane_record_key(), next_lane_record(LaneId{next_lane_}));
+    batch.put_record(queue_record_key(queue.vhost, queue.name), queue_record(queue));
   }
 
   // An exchange or queue that is not durable takes its bindings with it; so may a crash.
@@ -209,13 +224,12 @@ class Broker::Recovery {
     return true;
   }
 
+  // Above every lane that was given out: it is recorded before they are.
   Result<void, StoreError> read_next_lane() {
-    auto done = scan(kNextLaneRecord, "next lane", decode_next_lane_record, [&](LaneId next) {
+    return scan(kNextLaneRecord, "next lane", decode_next_lane_record, [&](LaneId next) {
       next_lane_ = std::max(next_lane_, next.value);
       return true;
     });
-    broker_.control().continue_from(LaneId{next_lane_});
-    return done;
   }
 
   Queue* queue_of(LaneId lane) {
@@ -237,10 +251,17 @@ class Broker::Recovery {
           return true;
         });
     if (!done) return done;
-    return scan(kCountRecords, "delivery count", decode_count_record, [&](CountRecord record) {
+    done = scan(kCountRecords, "delivery count", decode_count_record, [&](CountRecord record) {
       Queue* queue = queue_of(record.lane);
       if (queue == nullptr) batch.delete_record(count_record_key(record.lane, record.seq));
       if (queue != nullptr) queue->recover_count(record.lane, record.seq, record.count);
+      return true;
+    });
+    if (!done) return done;
+    return scan(kDelayRecords, "delay", decode_delay_record, [&](const DelayRecord& record) {
+      Queue* queue = queue_of(record.lane);
+      if (queue == nullptr) batch.delete_record(delay_record_key(record.lane, record.seq));
+      if (queue != nullptr) queue->recover_delayed(record);
       return true;
     });
   }

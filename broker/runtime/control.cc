@@ -93,6 +93,7 @@ void Control::create_queue(Shard& from, QueueDefinition wanted, bool near_declar
     wanted.lane = take_lane();
     for (std::uint32_t more = lane_count(wanted); more > 1; --more)
       take_lane();
+    wanted.delay_lane = take_lane();
     wanted.id = QueueId{wanted.lane.value};
   } else {
     wanted.id = QueueId{kFirstTransientId + ++last_transient_};

@@ -471,7 +471,7 @@ void Runner::restart(const Step&) {
 // admin COMMAND name=value...
 void Runner::admin(const Step& step) {
   if (step.words.empty()) throw Failure(step.line, "admin what?");
-  std::string line = R"({"command":")" + step.words[0] + '"';
+  std::string line = R"({"command":")" + unquote(step.words[0]) + '"';
   for (std::size_t at = 1; at < step.words.size(); ++at) {
     const std::size_t equals = step.words[at].find('=');
     if (equals == std::string::npos) throw Failure(step.line, "an argument is name=value");

@@ -199,6 +199,18 @@ void Level::set_delivery_count(Sequence seq, QueueEntry& entry, std::uint32_t co
   }
 }
 
+void Level::mark_returned(Place where, const Message& message, std::uint32_t delivery_count) {
+  if (where != Place::store) {
+    QueueEntry& entry = *entries_.find(entries_.end() - 1);
+    entry.redelivered = true;
+    return set_delivery_count(entries_.end() - 1, entry, delivery_count);
+  }
+  const Sequence seq = backlog_.end() - 1;
+  unread_counts_[seq] = delivery_count;
+  if (!share_.durable || !message.persistent()) return;
+  share_.batch.put_record(count_record_key(*lane_, seq), count_record(delivery_count));
+}
+
 void Level::forget_count(Sequence seq) {
   share_.batch.delete_record(count_record_key(*lane_, seq));
   --count_records_;
@@ -309,7 +321,8 @@ void Level::take_page(LanePage&& page) {
     read.redelivered = entry.redelivered;
     if (const auto count = unread_counts_.find(entry.seq); count != unread_counts_.end()) {
       read.delivery_count = count->second & kCountMax;
-      ++count_records_;
+      read.redelivered = true;
+      if (has_count_record(read)) ++count_records_;
       unread_counts_.erase(count);
     }
     if (doomed_ > 0) {

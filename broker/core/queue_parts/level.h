@@ -153,6 +153,10 @@ class Level {
     return entry != nullptr && entry->unacked ? entry : nullptr;
   }
 
+  // The message that was pushed or paged out last comes back to the queue, delivered in vain so
+  // often.
+  void mark_returned(Place where, const Message& message, std::uint32_t delivery_count);
+
   // An unacknowledged entry is ready again, at its old place.
   void give_back(Sequence seq, QueueEntry& entry);
   // How often the message was delivered in vain; kept over a restart.
@@ -160,6 +164,10 @@ class Level {
   // A taken or unacknowledged entry is to be dead-lettered: from now on it counts no more, and
   // stays until finish(). Its message; null if that has to be read first, see take_risen().
   MessageRef lay_out(Sequence seq, DeathReason reason);
+
+  // A laid out entry.
+  const QueueEntry* find_dead(Sequence seq) const { return entries_.find(seq); }
+
   // Those whose message came back with the last page.
   std::vector<DeadLetter> take_risen();
 

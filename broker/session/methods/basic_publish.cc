@@ -78,6 +78,7 @@ MessageRef rewritten(const Message& message, ByteView properties) {
   parts.persistent = message.persistent();
   parts.priority = message.priority();
   parts.ttl_ms = message.ttl_ms();
+  parts.delay_headers = message.has_delay_headers();
   return Message::create(parts, message.body());
 }
 

@@ -29,6 +29,7 @@ TEST_CASE("without a broker every command says so and ends with 69") {
            {"parameter", "clear", "s", "--component", "shovel"},
            {"parameter", "list"},
            {"vhost", "add", "v"},
+           {"delayed", "q", "--release", "--cancel", "key"},
            {"vhost", "set-queue-type", "quorum"},
        }) {
     CAPTURE(std::string(words[0]) + " " + words[1]);

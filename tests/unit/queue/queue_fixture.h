@@ -71,10 +71,14 @@ inline QueueDefinition transient_queue() {
   return made;
 }
 
+// Where the queues of these tests keep their delayed messages.
+inline constexpr LaneId kDelayLane{1000};
+
 inline QueueDefinition durable_queue() {
   QueueDefinition made = transient_queue();
   made.durable = true;
   made.lane = LaneId{9};
+  made.delay_lane = kDelayLane;
   return made;
 }
 
@@ -105,21 +109,27 @@ class FakeHost final : public QueueHost {
   void commit() {
     using Kind = StoreBatch::Operation::Kind;
     for (const StoreBatch::Operation& operation : batch_.operations()) {
+      auto& lane = operation.lane == kDelayLane ? delayed : stored;
       if (operation.kind == Kind::put) {
-        REQUIRE(!stored.contains(operation.seq));
-        stored[operation.seq] = {.lane = operation.lane,
-                                 .seq = operation.seq,
-                                 .message = operation.message,
-                                 .enqueued_at = operation.enqueued_at,
-                                 .expires_at = operation.expires_at};
+        REQUIRE(!lane.contains(operation.seq));
+        lane[operation.seq] = {.lane = operation.lane,
+                               .seq = operation.seq,
+                               .message = operation.message,
+                               .enqueued_at = operation.enqueued_at,
+                               .expires_at = operation.expires_at};
       } else if (operation.kind == Kind::settle || operation.kind == Kind::settle_range) {
-        const auto begin = stored.lower_bound(operation.seq);
-        const auto end = stored.lower_bound(operation.end);
+        const auto begin = lane.lower_bound(operation.seq);
+        const auto end = lane.lower_bound(operation.end);
         Tally gone;
         for (auto entry = begin; entry != end; ++entry)
           gone += tally_of(*entry->second.message);
         REQUIRE(gone == operation.tally);
-        stored.erase(begin, end);
+        lane.erase(begin, end);
+      } else if (operation.kind == Kind::put_record) {
+        const auto& [key, value] = batch_.records()[operation.record];
+        records[key] = value;
+      } else if (operation.kind == Kind::delete_record) {
+        records.erase(batch_.records()[operation.record].key);
       }
     }
     batch_.clear();
@@ -129,8 +139,9 @@ class FakeHost final : public QueueHost {
     LanePage page;
     page.next = request.end;
     std::size_t bytes = 0;
-    const auto end = stored.lower_bound(request.end);
-    for (auto entry = stored.lower_bound(request.from); entry != end; ++entry) {
+    const auto& lane = request.lane == kDelayLane ? delayed : stored;
+    const auto end = lane.lower_bound(request.end);
+    for (auto entry = lane.lower_bound(request.from); entry != end; ++entry) {
       if (bytes >= request.bytes_max) {
         page.next = entry->first;
         break;
@@ -146,6 +157,8 @@ class FakeHost final : public QueueHost {
   int deletions = 0;
   std::vector<DeadLetter> dead;  // not buried
   std::map<Sequence, StoredEntry> stored;
+  std::map<Sequence, StoredEntry> delayed;  // in kDelayLane
+  std::map<std::string, std::string> records;
   std::optional<LaneId> spare_lane;
   std::vector<PageRequest> reads;
   std::vector<Task> tasks;
