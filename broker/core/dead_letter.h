@@ -13,6 +13,7 @@ enum class DeathReason : std::uint8_t {
   expired,         // its TTL was over
   maxlen,          // the queue was full
   delivery_limit,  // returned once too often
+  due,             // not dead: it waited in a delay queue, and goes on as it is
 };
 
 // A message on its way out of a queue that dead-letters.

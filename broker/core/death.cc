@@ -1,11 +1,14 @@
 #include "broker/core/death.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <limits>
 #include <utility>
 #include <vector>
 
 #include "base/assert.h"
 #include "broker/core/routing_keys.h"
+#include "protocol/delay_headers.h"
 #include "protocol/properties.h"
 
 namespace harrier {
@@ -89,6 +92,8 @@ std::string_view death_reason_name(DeathReason reason) {
       return "maxlen";
     case DeathReason::delivery_limit:
       return "delivery_limit";
+    case DeathReason::due:
+      return "due";
   }
   return "";
 }
@@ -127,6 +132,32 @@ MessageRef dead_copy(const Message& message, const Death& death, const DeadLette
   parts.properties = properties.view();
   parts.persistent = message.persistent();
   parts.priority = message.priority();
+  return Message::create(parts, message.body());
+}
+
+MessageRef due_copy(const Message& message) {
+  const std::optional<PropertiesView> view = parse_properties(message.properties());
+  HARRIER_CHECK(view.has_value());
+  FieldTable headers = view->headers ? view->headers->to_owned() : FieldTable();
+  if (view->headers) {
+    const std::int64_t delay = read_exchange_delay(*view->headers).count();
+    const bool fits = delay <= std::numeric_limits<std::int32_t>::max();
+    if (delay > 0) {
+      headers.set("x-delay",
+                  fits ? Value::int32(-static_cast<std::int32_t>(delay)) : Value::int64(-delay));
+    }
+  }
+  Buffer properties = with_headers(message.properties(), headers);
+  for (const PropertyMark mark : {PropertyMark::spent_copies, PropertyMark::own_deaths}) {
+    if (has_mark(message.properties(), mark)) set_mark(properties, mark);
+  }
+  MessageParts parts;
+  parts.exchange = message.exchange();
+  parts.routing_key = message.routing_key();
+  parts.properties = properties.view();
+  parts.persistent = message.persistent();
+  parts.priority = message.priority();
+  parts.ttl_ms = message.ttl_ms();
   return Message::create(parts, message.body());
 }
 

@@ -14,7 +14,7 @@ namespace harrier {
 // What dead-lettering does to a message: its history goes into the headers x-death, x-first-death-*
 // and x-last-death-*, as in RabbitMQ 4.
 
-// "rejected", "expired", "maxlen", "delivery_limit".
+// "rejected", "expired", "maxlen", "delivery_limit"; "due", which is no death.
 std::string_view death_reason_name(DeathReason reason);
 
 // Where the dead of a queue go.
@@ -32,6 +32,10 @@ struct Death {
 // The message as it goes to `target`: without expiration, `death` being the newest entry of its
 // history. A history that a client sent counts for nothing and is replaced.
 MessageRef dead_copy(const Message& message, const Death& death, const DeadLetterTarget& target);
+
+// The message as it goes on when its delay is over: with a negative x-delay, as RabbitMQ's plugin
+// leaves it, so that it is delayed no more.
+MessageRef due_copy(const Message& message);
 
 // Whether a dead copy would run in circles in `queue`: it died there before, and no consumer has
 // rejected it since.

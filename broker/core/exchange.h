@@ -64,6 +64,9 @@ class ExchangeType {
   // For a type that keeps what it is sent, for those who bind later; null for all others. Always
   // the same.
   virtual MessageHistory* history() { return nullptr; }
+
+  // For a type that delays: where (delay_queue.h); null when that is gone.
+  virtual void delay_in(QueueHandle* /*queue*/) {}
 };
 
 struct Binding;

@@ -9,6 +9,7 @@ constexpr ExchangeTypeEntry kExchangeTypes[] = {
     {"headers", make_headers_exchange},
     {"topic", make_topic_exchange},
     {"x-consistent-hash", make_consistent_hash_exchange, validate_consistent_hash_exchange},
+    {"x-delayed-message", make_delayed_exchange, validate_delayed_exchange},
     {"x-local-random", make_local_random_exchange},
     {"x-modulus-hash", make_modulus_hash_exchange},
     {"x-random", make_random_exchange},

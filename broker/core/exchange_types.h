@@ -31,12 +31,14 @@ std::unique_ptr<ExchangeType> make_fanout_exchange(const ExchangeDefinition& def
 std::unique_ptr<ExchangeType> make_headers_exchange(const ExchangeDefinition& definition);
 std::unique_ptr<ExchangeType> make_topic_exchange(const ExchangeDefinition& definition);
 std::unique_ptr<ExchangeType> make_consistent_hash_exchange(const ExchangeDefinition& definition);
+std::unique_ptr<ExchangeType> make_delayed_exchange(const ExchangeDefinition& definition);
 std::unique_ptr<ExchangeType> make_local_random_exchange(const ExchangeDefinition& definition);
 std::unique_ptr<ExchangeType> make_modulus_hash_exchange(const ExchangeDefinition& definition);
 std::unique_ptr<ExchangeType> make_random_exchange(const ExchangeDefinition& definition);
 std::unique_ptr<ExchangeType> make_recent_history_exchange(const ExchangeDefinition& definition);
 
 Result<void, ProtocolError> validate_consistent_hash_exchange(const ExchangeDefinition& definition);
+Result<void, ProtocolError> validate_delayed_exchange(const ExchangeDefinition& definition);
 Result<void, ProtocolError> validate_recent_history_exchange(const ExchangeDefinition& definition);
 
 }  // namespace harrier

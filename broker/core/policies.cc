@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "broker/core/arguments.h"
+#include "broker/core/delay_queue.h"
 #include "broker/core/queue_argument_table.h"
 #include "protocol/erlang_term.h"
 
@@ -253,6 +254,7 @@ const PolicyDefinition* Policies::match(PolicyKind kind, const ExchangeDefinitio
 }
 
 QueueSettings Policies::settings_of(const QueueDefinition& queue) const {
+  if (is_delay_queue(queue.name)) return harrier::settings_of(queue, nullptr, nullptr);
   return harrier::settings_of(queue, match(PolicyKind::user, queue),
                               match(PolicyKind::operators, queue));
 }

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "broker/core/delay_queue.h"
 #include "broker/core/errors.h"
 #include "broker/core/resource_names.h"
 
@@ -35,7 +36,8 @@ Queue::Queue(QueueHandle& handle, QueueHost& host)
       base_(share_, is_durable() ? std::optional(definition().lane) : std::nullopt),
       settings_(settings_of(definition(), nullptr, nullptr)),
       consumers_(sharing_of(settings_)),
-      last_used_(host.now()) {
+      last_used_(host.now()),
+      forwards_(is_delay_queue(definition().name)) {
   upper_.resize(settings_.max_priority);
   wake_by(unused_at());
 }
@@ -111,7 +113,7 @@ void Queue::drop_lanes() {
 
 Enqueued Queue::enqueue(MessageRef message, Timestamp now, Admission admission) {
   if (closed_) return Enqueued::held;  // as good as routed to no queue: the confirm is an ack
-  if (message->has_delay_headers()) [[unlikely]] {
+  if (message->has_delay_headers() || forwards_) [[unlikely]] {
     if (const auto enqueued = enqueue_by_headers(message, now, admission)) return *enqueued;
   }
   if (next_deadline_ <= now && !is_behind_) expire(now);
@@ -143,6 +145,7 @@ Enqueued Queue::enqueue(MessageRef message, Timestamp now, Admission admission) 
 
 Timestamp Queue::deadline_of(const Message& message, Timestamp now) const {
   if (message.ttl_ms() < 0 && !settings_.message_ttl) return kNoTime;
+  if (forwards_) return kNoTime;  // counts from the queues it will go to
   std::optional<Milliseconds> ttl = settings_.message_ttl;
   if (message.ttl_ms() >= 0) {
     const Milliseconds own(message.ttl_ms());
@@ -361,6 +364,10 @@ void Queue::deliver_ready() {
     Level& level = next_level();
     if (!level.head_is_loaded()) break;
     QueueConsumer* consumer = consumers_.next();
+    if (consumer == nullptr && forwards_) {
+      die(level, level.take_ready(), DeathReason::due);
+      continue;
+    }
     if (consumer == nullptr) break;
     deliver(level, *consumer);
   }

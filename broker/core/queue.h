@@ -234,8 +234,8 @@ class Queue {
   void read_ahead() {
     if (closed_ || (upper_.empty() && !base_.has_unread())) return;
     Level& next = next_level();
-    const bool wanted =
-        is_wanted() && (next.may_read_ahead() || !getters_.empty() || has_free_consumer());
+    const bool wanted = is_wanted() && (next.may_read_ahead() || !getters_.empty() || forwards_ ||
+                                        has_free_consumer());
     each_level([&](Level& level) { level.read_ahead(&level == &next && wanted); });
   }
 
@@ -302,7 +302,7 @@ class Queue {
 
   bool is_durable() const { return definition().durable; }
 
-  bool is_wanted() const { return consumers_.count() > 0 || !getters_.empty(); }
+  bool is_wanted() const { return consumers_.count() > 0 || !getters_.empty() || forwards_; }
 
   QueueHandle& handle_;
   QueueHost& host_;
@@ -318,6 +318,7 @@ class Queue {
   Timestamp last_used_;
   std::size_t reserved_count_ = 0;  // messages of transactions that will come
   std::uint64_t reserved_bytes_ = 0;
+  const bool forwards_;  // a delay queue: what is ready is given to its exchange
   bool closed_ = false;
   bool stopping_ = false;
   bool is_behind_ = false;  // more has expired than was seen to: nothing is handed out meanwhile

@@ -55,7 +55,7 @@ void Queue::retry_later(Level& level, Sequence seq, QueueEntry& entry) {
   }
   // It was paged out when it was delivered, and has to be read first.
   delayed().await_return(level.id_of(seq), due);
-  (void)level.lay_out(seq, DeathReason::delivery_limit);
+  (void)level.lay_out(seq, DeathReason::delivery_limit);  // take_return() comes before the reason
   level.read_ahead(false);
 }
 
@@ -63,6 +63,10 @@ bool Queue::take_return(Level& level, const DeadLetter& letter) {
   const auto due = delayed().take_return(level.id_of(letter.seq));
   if (!due) return false;
   const QueueEntry& entry = *level.find_dead(letter.seq);
+  if (*due == kNoTime) {  // purged meanwhile
+    level.finish(letter.seq, entry);
+    return true;
+  }
   delay({letter.message, entry.expires_at, *due, std::max<std::uint32_t>(entry.delivery_count, 1)});
   level.finish(letter.seq, entry);
   return true;

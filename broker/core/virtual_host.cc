@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "broker/core/arguments.h"
+#include "broker/core/delay_queue.h"
 #include "broker/core/errors.h"
 #include "broker/core/exchange_types.h"
 #include "broker/core/name_hash.h"
@@ -380,6 +381,9 @@ Exchange& VirtualHost::add_exchange(ExchangeDefinition definition) {
   auto made = type->make(definition);
   auto exchange = std::make_unique<Exchange>(std::move(definition), std::move(made));
   exchange->alternate_ = policies_.alternate_of(exchange->definition_);
+  if (exchange->definition().type == kDelayedExchangeType) {
+    exchange->type_->delay_in(find_queue(delay_queue_name(name)));
+  }
   const auto [place, is_new] = topology_->exchanges.emplace(std::move(name), std::move(exchange));
   HARRIER_CHECK(is_new);
   return *place->second;
@@ -390,7 +394,14 @@ QueueHandle& VirtualHost::add_queue(QueueDefinition definition) {
   QueueEntry entry{QueueRef(new QueueHandle(std::move(definition))), {}};
   const auto [place, is_new] = topology_->queues.emplace(std::move(name), std::move(entry));
   HARRIER_CHECK(is_new);
-  return *place->second.handle;
+  QueueHandle& handle = *place->second.handle;
+  if (is_delay_queue(handle.name())) delay_in(handle.definition(), &handle);
+  return handle;
+}
+
+void VirtualHost::delay_in(const QueueDefinition& delays, QueueHandle* queue) {
+  Exchange* exchange = find_exchange(delayed_exchange_of(delays));
+  if (exchange != nullptr) exchange->type_->delay_in(queue);
 }
 
 void VirtualHost::add_binding(BindingDefinition definition) {
@@ -422,6 +433,8 @@ Removed VirtualHost::remove_queue(std::string_view name) {
   if (found == topology_->queues.end()) return removed;
   topology_->strip(found->second.incoming, removed);
   topology_->remove_doomed(removed);
+  const QueueDefinition& definition = found->second.handle->definition();
+  if (is_delay_queue(definition.name)) delay_in(definition, nullptr);
   found->second.handle->mark_deleted();
   topology_->queues.erase(found);
   return removed;

@@ -131,6 +131,8 @@ class VirtualHost {
 
  private:
   void apply_policies();
+  // What the exchange of a delay queue delays is there, or nowhere.
+  void delay_in(const QueueDefinition& delays, QueueHandle* queue);
 
   std::string name_;
   bool is_traced_ = false;

@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "broker/core/definition_records.h"
+#include "broker/core/delay_queue.h"
 #include "broker/core/exchange_types.h"
 #include "broker/core/message_records.h"
 #include "broker/core/queue_lanes.h"
@@ -189,6 +190,9 @@ class Broker::Recovery {
     const VirtualHost* vhost = broker_.shard(0).find_vhost(stored.vhost);
     QueueDefinition& queue = stored.definition;
     if (vhost == nullptr || vhost->find_queue(queue.name) != nullptr) return false;
+    if (is_delay_queue(queue.name) && vhost->find_exchange(delayed_exchange_of(queue)) == nullptr) {
+      return false;
+    }
     queue.vhost = stored.vhost;
     queue.home = home_shard(stored.vhost, queue.name, broker_.shard_count());
     const std::uint32_t end = queue.lane.value + lane_count(queue);

@@ -38,7 +38,9 @@ std::uint64_t Burial::bury(const Waiting& dead) {
   Exchange* exchange = vhost == nullptr ? nullptr : vhost->find_exchange(dead.target.exchange);
   if (exchange != nullptr) {
     const Death death{from.name, dead.letter.reason, shard_.now()};
-    const MessageRef copy = dead_copy(*dead.letter.message, death, dead.target);
+    const MessageRef copy = dead.letter.reason == DeathReason::due
+                                ? due_copy(*dead.letter.message)
+                                : dead_copy(*dead.letter.message, death, dead.target);
     route(*vhost, *exchange, copy);
     durable_on |= spread(copy, dead.letter.reason);
   }
@@ -63,7 +65,8 @@ void Burial::route(VirtualHost& vhost, Exchange& exchange, const MessageRef& mes
 std::uint64_t Burial::spread(const MessageRef& message, DeathReason reason) {
   std::uint64_t durable_on = 0;
   for (QueueHandle* queue : queues_) {
-    if (reason != DeathReason::rejected && runs_in_circles(*message, queue->name())) continue;
+    const bool may_run_in_circles = reason == DeathReason::rejected || reason == DeathReason::due;
+    if (!may_run_in_circles && runs_in_circles(*message, queue->name())) continue;
     if (message->persistent() && queue->definition().durable) {
       durable_on |= std::uint64_t{1} << queue->home();
     }

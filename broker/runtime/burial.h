@@ -16,10 +16,11 @@ namespace harrier {
 class Queue;
 class Shard;
 
-// Takes the dead messages of a shard's queues to where they belong, at the end of the turn in which
-// they died: routed by the shard's replica, put into their new queues, and only then ended in the
-// old one. All of a turn is one change of the store, also over several shards: after a crash each
-// message is in its old place or in its new ones. Confined to its shard.
+// Takes the dead messages of a shard's queues, and those whose delay in an exchange is over, to
+// where they belong, at the end of the turn in which they died: routed by the shard's replica, put
+// into their new queues, and only then ended in the old one. All of a turn is one change of the
+// store, also over several shards: after a crash each message is in its old place or in its new
+// ones. Confined to its shard.
 class Burial {
  public:
   explicit Burial(Shard& shard) : shard_(shard) {}

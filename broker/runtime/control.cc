@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "broker/core/definition_records.h"
+#include "broker/core/delay_queue.h"
 #include "broker/core/queue_lanes.h"
 #include "broker/runtime/broker.h"
 #include "broker/runtime/events.h"
@@ -49,6 +50,10 @@ void Control::declare_exchange(Shard& from, std::string vhost, ExchangeDefinitio
     const auto found = shard0().find_vhost(vhost)->check_declare(wanted);
     if (!found) return answer(from, std::move(done), fail(found.error()));
     if (*found != nullptr) return answer(from, std::move(done), {});
+    if (wanted.type == kDelayedExchangeType) {
+      create_queue(shard0(), delay_queue_of(wanted, vhost), false,
+                   [](const Result<void, ProtocolError>&) {});
+    }
     commit(from, {std::move(vhost), AddExchange{std::move(wanted)}}, std::move(done));
   });
 }
@@ -224,6 +229,15 @@ void Control::commit(Shard& from, TopologyChange change, Done done) {
   }
   answer(from, std::move(done), {});
   share_done(number);
+  // In the same turn, and so in the same commit.
+  for (std::string& queue : std::exchange(left_queues_, {})) {
+    commit(shard0(), {shared->vhost, RemoveQueue{std::move(queue)}},
+           [](const Result<void, ProtocolError>&) {});
+  }
+}
+
+void Control::leave_delay_queue(const ExchangeDefinition& gone) {
+  if (gone.type == kDelayedExchangeType) left_queues_.push_back(delay_queue_name(gone.name));
 }
 
 void Control::record(const TopologyChange& change) {
@@ -253,7 +267,9 @@ void Control::record(const TopologyChange& change) {
       batch.delete_record(binding_record_key(vhost, unbind->definition));
     }
   } else if (const auto* gone = std::get_if<RemoveExchange>(&change.step)) {
-    durable_removal = host->find_exchange(gone->name)->definition().durable;
+    const ExchangeDefinition& definition = host->find_exchange(gone->name)->definition();
+    durable_removal = definition.durable;
+    leave_delay_queue(definition);
     if (durable_removal) batch.delete_record(exchange_record_key(vhost, gone->name));
   } else if (const auto* removed = std::get_if<RemoveQueue>(&change.step)) {
     durable_removal = host->find_queue(removed->name)->definition().durable;
@@ -274,6 +290,7 @@ void Control::record(const TopologyChange& change) {
 void Control::record_removed(const std::string& vhost, const Removed& removed, bool durable) {
   StoreBatch& batch = shard0().batch();
   for (const ExchangeDefinition& exchange : removed.exchanges) {
+    leave_delay_queue(exchange);
     if (!exchange.durable) continue;
     durable = true;
     batch.delete_record(exchange_record_key(vhost, exchange.name));

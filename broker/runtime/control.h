@@ -116,11 +116,14 @@ class Control {
   void record_removed(const std::string& vhost, const Removed& removed, bool durable);
   void share_done(std::uint64_t number);
   LaneId take_lane();
+  // An exchange is gone: if it delayed, its queue goes too.
+  void leave_delay_queue(const ExchangeDefinition& gone);
 
   Broker& broker_;
   // Changes on their way, oldest first; numbered from first_change_ on.
   std::deque<std::unique_ptr<Change>> changes_;
   std::uint64_t first_change_ = 1;
+  std::vector<std::string> left_queues_;  // delay queues whose exchange is gone
   std::uint32_t next_lane_ = 1;
   std::uint32_t reserved_lane_ = 1;
   std::uint64_t last_transient_ = 0;

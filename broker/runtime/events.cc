@@ -3,6 +3,7 @@
 #include <string>
 #include <variant>
 
+#include "broker/core/delay_queue.h"
 #include "broker/core/resource_names.h"
 #include "broker/runtime/broker.h"
 #include "broker/runtime/internal_publish.h"
@@ -95,6 +96,7 @@ void announce_change(Shard& shard0, const TopologyChange& change, const Removed&
   } else if (const auto* exchange = std::get_if<AddExchange>(&change.step)) {
     announce_new(shard0, exchange->definition, vhost);
   } else if (const auto* queue = std::get_if<AddQueue>(&change.step)) {
+    if (is_delay_queue(queue->definition.name)) return;
     announce_new(shard0, queue->definition, vhost);
   } else if (const auto* bind = std::get_if<AddBinding>(&change.step)) {
     announce_binding(shard0, "binding.created", bind->definition, vhost);
@@ -103,6 +105,7 @@ void announce_change(Shard& shard0, const TopologyChange& change, const Removed&
   } else if (const auto* gone = std::get_if<RemoveExchange>(&change.step)) {
     announce_name(shard0, "exchange.deleted", gone->name, vhost);
   } else if (const auto* dropped = std::get_if<RemoveQueue>(&change.step)) {
+    if (is_delay_queue(dropped->name)) return;
     announce_name(shard0, "queue.deleted", dropped->name, vhost);
   }
   for (const ExchangeDefinition& exchange : removed.exchanges)

@@ -177,12 +177,10 @@ void DelayedMessages::read_collected() {
   Sequence end = 0;
   for (const auto& [seq, at] : by_seq_) {
     if (collected_[at].message) continue;
-    if (seq == end) {
-      ++end;
-      continue;
+    if (from == end || seq > end + kGapMax) {
+      if (from < end) read(from, end);
+      from = seq;
     }
-    if (from < end) read(from, end);
-    from = seq;
     end = seq + 1;
   }
   if (from < end) read(from, end);
@@ -291,7 +289,9 @@ void DelayedMessages::drop(const Cancellable& one) {
 }
 
 std::size_t DelayedMessages::purge() {
-  const std::size_t purged = count_;
+  const std::size_t purged = count_ + returning_.size();
+  for (auto& [id, due] : returning_)
+    due = kNoTime;
   drop_records();
   if (lane_ && next_seq_ > 1) share_.batch.settle_range(*lane_, 1, next_seq_, tally_);
   clear();

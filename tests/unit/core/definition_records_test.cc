@@ -40,6 +40,7 @@ QueueDefinition some_queue() {
   definition.auto_delete = true;
   definition.id = QueueId{0x0102030405060708};
   definition.lane = LaneId{0xFFFFFFFF};
+  definition.delay_lane = LaneId{0x01020304};
   definition.owner = ConnectionId{9};
   definition.home = 3;
   return definition;
@@ -182,10 +183,22 @@ TEST_SUITE("definition records") {
     CHECK(read.auto_delete);
     CHECK(read.id == written.id);
     CHECK(read.lane == written.lane);
+    CHECK(read.delay_lane == written.delay_lane);
     CHECK(read.owner == ConnectionId{});
     CHECK(read.home == 0);
     CHECK(read.arguments == written.arguments);
     maul(key, queue_record(written), decode_queue_record);
+  }
+
+  TEST_CASE("a queue recorded before queues had a lane of delayed messages has none") {
+    QueueDefinition written = some_queue();
+    written.delay_lane = LaneId{};
+    const std::string key = queue_record_key("/", written.name);
+    const auto decoded = decode_queue_record(key, queue_record(written));
+    REQUIRE(decoded);
+    CHECK(decoded->definition.lane == written.lane);
+    CHECK(decoded->definition.delay_lane == LaneId{});
+    CHECK(queue_record(written).size() + 4 == queue_record(some_queue()).size());
   }
 
   TEST_CASE("a binding comes back with its arguments in their order") {

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -99,6 +101,39 @@ TEST_SUITE("Recovery") {
     CHECK(run.cluster.declare(0, wanted) == "ok");
     wanted.arguments.set("x-max-length", Value::int32(11));
     CHECK(run.cluster.declare(0, wanted).starts_with("PRECONDITION_FAILED"));
+  }
+
+  TEST_CASE("queues of a time before delays get a lane that no other has, once") {
+    MemoryStore store;
+    {
+      Run run(1, store);
+      StoreBatch& batch = run.cluster.shard(0).batch();
+      for (const std::uint32_t lane : {1U, 2U}) {
+        QueueDefinition queue = a_durable_queue("q" + std::to_string(lane));
+        queue.id = QueueId{lane};
+        queue.lane = LaneId{lane};
+        batch.put_record(queue_record_key("/", queue.name), queue_record(queue));
+      }
+      batch.put_record(next_lane_record_key(), next_lane_record(LaneId{1025}));
+      run.cluster.turn(0);
+    }
+    LaneId first;
+    LaneId second;
+    {
+      Run run(1, store);
+      first = run.cluster.definition("q1").delay_lane;
+      second = run.cluster.definition("q2").delay_lane;
+      CHECK(first.value >= 1025);
+      CHECK(second.value >= 1025);
+      CHECK(first != second);
+    }
+    Run run(1, store);
+    CHECK(run.cluster.definition("q1").delay_lane == first);
+    CHECK(run.cluster.definition("q2").delay_lane == second);
+    REQUIRE(run.cluster.declare(0, a_durable_queue("q3")) == "ok");
+    CHECK(run.cluster.definition("q3").lane.value > std::max(first.value, second.value));
+    CHECK(run.cluster.definition("q3").delay_lane.value ==
+          run.cluster.definition("q3").lane.value + 1);
   }
 
   TEST_CASE("messages come back in order, however many shards there are now") {
