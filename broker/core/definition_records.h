@@ -48,7 +48,7 @@ namespace harrier {
 // 2       8     queue id
 // 10      4     first lane
 // 14      4+T   arguments
-// 18+T    4     if flag 16: the lane of delayed messages
+// 18+T    4     if flag 16: the lane of delayed messages, before that of retries
 //               binding:
 // 1       4+T   arguments, in the order in which they were given
 //               policy, operator policy:

@@ -39,7 +39,8 @@ struct QueueDefinition {
   ConnectionId owner{};  // of an exclusive queue
   QueueId id{};
   LaneId lane{};        // of a durable queue: first of its lanes in the store
-  LaneId delay_lane{};  // of a durable queue: where delayed messages wait
+  LaneId delay_lane{};  // of a durable queue: where delayed messages wait; the one after it has
+                        // what is to be tried again now
   ShardIndex home = 0;  // the shard that holds its messages; re-chosen at every start
 };
 

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "broker/core/delay_queue.h"
 #include "broker/core/errors.h"
+#include "broker/core/queue_lanes.h"
 #include "broker/core/resource_names.h"
 
 namespace harrier {
@@ -58,7 +59,7 @@ void Queue::apply(QueueSettings settings, Timestamp now) {
 }
 
 Level& Queue::level_at(std::uint8_t priority) {
-  const std::size_t number = std::min<std::size_t>(priority, upper_.size());
+  const std::size_t number = std::min(priority, settings_.max_priority);
   if (number == 0) return base_;
   std::unique_ptr<Level>& level = upper_[number - 1];
   if (!level) {
@@ -78,8 +79,9 @@ Level* Queue::find_level(LaneId lane) {
 }
 
 Level& Queue::recovered_level(LaneId lane) {
+  if (lane == retry_lane(definition())) return retry_level();
   const std::uint32_t number = lane.value - definition().lane.value;
-  HARRIER_CHECK(number <= upper_.size());
+  HARRIER_CHECK(number <= settings_.max_priority);
   return level_at(static_cast<std::uint8_t>(number));
 }
 

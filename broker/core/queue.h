@@ -212,6 +212,9 @@ class Queue {
   // The level of that priority, made when it is first used; the highest for what is above it.
   Level& level_at(std::uint8_t priority);
 
+  // In a queue without priorities: what is due for its next try goes before all else.
+  Level& retry_level();
+
   // Null if it was never used.
   Level* find_level(std::uint8_t number) {
     if (number == 0) return &base_;
@@ -266,7 +269,7 @@ class Queue {
   Enqueued enqueue_delayed(const MessageRef& message, const DelayHeaders& said, Timestamp now,
                            Admission admission);
   void delay(DelayedMessages::Arrival arrival);
-  // What is due goes to the end of its level.
+  // What is due goes to the end of its level, or to that of retries.
   void release_due(Timestamp now);
   void release(DelayedMessages::Released released, Timestamp now);
   void delayed_paged_in(LanePage&& page);
@@ -307,9 +310,10 @@ class Queue {
   QueueHandle& handle_;
   QueueHost& host_;
   LevelShare share_;
-  Level base_;                                 // of priority 0
-  std::vector<std::unique_ptr<Level>> upper_;  // of 1 to x-max-priority, made when first used
-  std::deque<Getter> getters_;                 // wait for the head; the channel asks once at a time
+  Level base_;  // of priority 0
+  // Of 1 to x-max-priority, made when first used; in a queue without priorities that of retries.
+  std::vector<std::unique_ptr<Level>> upper_;
+  std::deque<Getter> getters_;  // wait for the head; the channel asks once at a time
   QueueSettings settings_;
   std::unique_ptr<DelayedMessages> delayed_;  // made when first used
   ConsumerSet consumers_;

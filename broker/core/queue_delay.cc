@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "broker/core/errors.h"
 #include "broker/core/queue.h"
+#include "broker/core/queue_lanes.h"
 #include "broker/core/resource_names.h"
 #include "protocol/delay_headers.h"
 #include "protocol/properties.h"
@@ -73,6 +74,16 @@ void Queue::delay(DelayedMessages::Arrival arrival) {
   wake_by(std::min(due, host_.now() + kWakeMax));
 }
 
+Level& Queue::retry_level() {
+  upper_.resize(1);
+  if (!upper_[0]) {
+    const std::optional<LaneId> lane =
+        is_durable() ? std::optional(retry_lane(definition())) : std::nullopt;
+    upper_[0] = std::make_unique<Level>(share_, lane, 1);
+  }
+  return *upper_[0];
+}
+
 void Queue::release_due(Timestamp now) {
   bool any = false;
   for (;;) {
@@ -94,7 +105,8 @@ void Queue::release_due(Timestamp now) {
 void Queue::release(DelayedMessages::Released released, Timestamp now) {
   const MessageRef& message = released.message;
   const bool durable = is_durable() && message->persistent();
-  Level& level = level_of(*message);
+  const bool is_retry = released.delivery_count > 0 && settings_.max_priority == 0;
+  Level& level = is_retry ? retry_level() : level_of(*message);
   const Level::Place place = level.place_for(*message, [this] { return has_free_consumer(); });
   if (place == Level::Place::store) {
     level.page_out(message, now, released.expires_at);

@@ -8,9 +8,16 @@
 namespace harrier {
 
 // How many lanes the levels of a durable queue take, beginning with definition.lane: one for each
-// priority. Its delayed messages have another, definition.delay_lane.
+// priority. Besides those it has kDelayLanes, beginning with definition.delay_lane.
 inline std::uint32_t lane_count(const QueueDefinition& queue) {
   return 1U + settings_of(queue, nullptr, nullptr).max_priority;
+}
+
+// One for what is delayed, one for retries that are due.
+inline constexpr std::uint32_t kDelayLanes = 2;
+
+inline LaneId retry_lane(const QueueDefinition& queue) {
+  return LaneId{queue.delay_lane.value + 1};
 }
 
 }  // namespace harrier

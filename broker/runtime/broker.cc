@@ -199,8 +199,10 @@ class Broker::Recovery {
     for (std::uint32_t lane = queue.lane.value; lane < end; ++lane) {
       if (!add_lane(LaneId{lane}, queue)) return false;
     }
-    if (queue.delay_lane == LaneId{}) add_delay_lane(queue);
-    if (!add_lane(queue.delay_lane, queue)) return false;
+    if (queue.delay_lane == LaneId{}) add_delay_lanes(queue);
+    for (std::uint32_t more = 0; more < kDelayLanes; ++more) {
+      if (!add_lane(LaneId{queue.delay_lane.value + more}, queue)) return false;
+    }
     ++queues_;
     apply({std::move(stored.vhost), AddQueue{std::move(queue)}});
     return true;
@@ -211,9 +213,10 @@ class Broker::Recovery {
     return homes_.emplace(lane, std::pair(queue.home, queue.id)).second;
   }
 
-  // For a queue recorded before queues had one: a lane that was never given out.
-  void add_delay_lane(QueueDefinition& queue) {
-    queue.delay_lane = LaneId{next_lane_++};
+  // For a queue recorded before queues had them: lanes that were never given out.
+  void add_delay_lanes(QueueDefinition& queue) {
+    queue.delay_lane = LaneId{next_lane_};
+    next_lane_ += kDelayLanes;
     StoreBatch& batch = broker_.shard(0).batch();
     batch.put_record(next_lane_record_key(), next_lane_record(LaneId{next_lane_}));
     batch.put_record(queue_record_key(queue.vhost, queue.name), queue_record(queue));

@@ -99,6 +99,8 @@ void Control::create_queue(Shard& from, QueueDefinition wanted, bool near_declar
     for (std::uint32_t more = lane_count(wanted); more > 1; --more)
       take_lane();
     wanted.delay_lane = take_lane();
+    for (std::uint32_t more = kDelayLanes; more > 1; --more)
+      take_lane();
     wanted.id = QueueId{wanted.lane.value};
   } else {
     wanted.id = QueueId{kFirstTransientId + ++last_transient_};

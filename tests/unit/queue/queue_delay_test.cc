@@ -388,6 +388,31 @@ TEST_SUITE("Queue: retry") {
     CHECK(bench.host.records.empty());
   }
 
+  TEST_CASE("a retry that is due goes before all that was not tried yet") {
+    for (const std::uint64_t budget : {QueueBench::kPlenty, std::uint64_t{0}}) {
+      CAPTURE(budget);
+      QueueBench bench(retrying(durable_queue(), 100, 1000), budget);
+      const std::string filling(5000, 'x');
+      for (int i = 0; i < 30; ++i)
+        bench.queue.enqueue(persistent(std::to_string(i) + filling), bench.now);
+      const auto first = bench.get(false);
+      const auto second = bench.get(false);
+      REQUIRE(second);
+      bench.settle({second->delivery.seq, first->delivery.seq}, Settlement::requeue);
+      bench.turns();
+      bench.pass(Millis(100));
+      const auto got = bench.get(false);
+      REQUIRE(got);
+      CHECK(got->delivery.redelivered);
+      CHECK(got->delivery.delivery_count == 1);
+      CHECK(bench.get(false)->delivery.delivery_count == 1);
+      CHECK(bench.get(false)->delivery.message->body().starts_with("2"));
+      bench.settle({got->delivery.seq}, Settlement::ack);
+      bench.turns();
+      CHECK(bench.host.retried.size() == 1);
+    }
+  }
+
   TEST_CASE("what no client has seen does not wait") {
     QueueBench bench(retrying(durable_queue(), 100, 1000));
     bench.queue.enqueue(persistent("a"), bench.now);

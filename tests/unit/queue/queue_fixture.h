@@ -73,6 +73,7 @@ inline QueueDefinition transient_queue() {
 
 // Where the queues of these tests keep their delayed messages.
 inline constexpr LaneId kDelayLane{1000};
+inline constexpr LaneId kRetryLane{1001};
 
 inline QueueDefinition durable_queue() {
   QueueDefinition made = transient_queue();
@@ -109,7 +110,7 @@ class FakeHost final : public QueueHost {
   void commit() {
     using Kind = StoreBatch::Operation::Kind;
     for (const StoreBatch::Operation& operation : batch_.operations()) {
-      auto& lane = operation.lane == kDelayLane ? delayed : stored;
+      auto& lane = entries_of(operation.lane);
       if (operation.kind == Kind::put) {
         REQUIRE(!lane.contains(operation.seq));
         lane[operation.seq] = {.lane = operation.lane,
@@ -139,7 +140,7 @@ class FakeHost final : public QueueHost {
     LanePage page;
     page.next = request.end;
     std::size_t bytes = 0;
-    const auto& lane = request.lane == kDelayLane ? delayed : stored;
+    const auto& lane = entries_of(request.lane);
     const auto end = lane.lower_bound(request.end);
     for (auto entry = lane.lower_bound(request.from); entry != end; ++entry) {
       if (bytes >= request.bytes_max) {
@@ -152,12 +153,23 @@ class FakeHost final : public QueueHost {
     return page;
   }
 
+  const std::map<Sequence, StoredEntry>& entries_of(LaneId lane) const {
+    if (lane == kDelayLane) return delayed;
+    return lane == kRetryLane ? retried : stored;
+  }
+
+  std::map<Sequence, StoredEntry>& entries_of(LaneId lane) {
+    if (lane == kDelayLane) return delayed;
+    return lane == kRetryLane ? retried : stored;
+  }
+
   Timestamp time{Milliseconds(1000)};
   std::vector<Timestamp> wake_ups;
   int deletions = 0;
   std::vector<DeadLetter> dead;  // not buried
   std::map<Sequence, StoredEntry> stored;
   std::map<Sequence, StoredEntry> delayed;  // in kDelayLane
+  std::map<Sequence, StoredEntry> retried;  // in kRetryLane
   std::map<std::string, std::string> records;
   std::optional<LaneId> spare_lane;
   std::vector<PageRequest> reads;
