@@ -394,6 +394,7 @@ void Queue::paged_in(LaneId lane, LanePage&& page) {
   }
   for (const Sequence seq : level.take_doomed())
     die(level, seq, DeathReason::maxlen);
+  if (!loads_.empty() && !is_loading()) end_loading();
   drop_heads();
   expect(level.next_deadline());
   if (damage) return found_damage(level, *damage);
@@ -458,6 +459,7 @@ std::size_t Queue::close() {
     host_.later([reply = std::move(getter.reply)]() mutable { reply(std::optional<Got>()); });
   }
   getters_.clear();
+  end_loading();
   // Told last: its port may be gone once it has heard.
   for (QueueConsumer* consumer : consumers_.all()) {
     Consumer* port = consumer->port;

@@ -119,6 +119,11 @@ class Queue {
   // delete or purge may have caused. Call pump() after the last one of a turn's group.
   void settle(Sequence id, Settlement how);
 
+  // Reads what left memory of these unacknowledged deliveries, as far as there may be another use
+  // for it than to end: to dead-letter it, or to put it where it waits for its next delivery.
+  // `done` runs within the call or in a later turn, once their end can be part of a transaction.
+  void load(const std::vector<Sequence>& ids, Task done);
+
   // A message that was given to QueueHost::dead_letter is where it belongs: its place here ends.
   void buried(Sequence id);
 
@@ -259,6 +264,8 @@ class Queue {
   // Whether a delivery counts that ended so.
   bool counts(Settlement how) const;
   bool waits_before_retry(Settlement how) const;
+  bool is_loading();
+  void end_loading();
   // It is delivered again later.
   void retry_later(Level& level, Sequence seq, QueueEntry& entry);
 
@@ -314,6 +321,7 @@ class Queue {
   // Of 1 to x-max-priority, made when first used; in a queue without priorities that of retries.
   std::vector<std::unique_ptr<Level>> upper_;
   std::deque<Getter> getters_;  // wait for the head; the channel asks once at a time
+  std::vector<Task> loads_;     // wait for what load() reads
   QueueSettings settings_;
   std::unique_ptr<DelayedMessages> delayed_;  // made when first used
   ConsumerSet consumers_;

@@ -1,6 +1,7 @@
 // What becomes of an unacknowledged message that comes back to its queue.
 
 #include <algorithm>
+#include <utility>
 
 #include "broker/core/queue.h"
 #include "broker/core/retry_delay.h"
@@ -70,6 +71,31 @@ bool Queue::take_return(Level& level, const DeadLetter& letter) {
   delay({letter.message, entry.expires_at, *due, std::max<std::uint32_t>(entry.delivery_count, 1)});
   level.finish(letter.seq, entry);
   return true;
+}
+
+void Queue::load(const std::vector<Sequence>& ids, Task done) {
+  const bool has_another_use =
+      settings_.dead_letter_exchange || settings_.retry.type != RetryType::disabled;
+  if (closed_ || !has_another_use) return done();
+  for (const Sequence id : ids) {
+    if (Level* level = find_level(Level::number_in(id))) {
+      level->want_message(Level::sequence_in(id));
+    }
+  }
+  if (!is_loading()) return done();
+  loads_.push_back(std::move(done));
+  read_ahead();
+}
+
+bool Queue::is_loading() {
+  bool loading = false;
+  each_level([&](const Level& level) { loading |= level.wants_messages(); });
+  return loading;
+}
+
+void Queue::end_loading() {
+  for (Task& done : std::exchange(loads_, {}))
+    host_.later(std::move(done));
 }
 
 }  // namespace harrier

@@ -269,6 +269,8 @@ void Level::read_next_page() {
   if (reading_ != Reading::nothing || damaged_) return;
   if (!unread_dead_.empty()) {
     request(Reading::returned, unread_dead_.front().seq, entries_.end());
+  } else if (!wanted_.empty()) {
+    request(Reading::returned, wanted_.front(), entries_.end());
   } else if (!returned_.empty() && !head_is_loaded()) {
     request(Reading::returned, returned_.front(), entries_.end());
   } else if (!backlog_.empty() &&
@@ -305,7 +307,10 @@ std::optional<std::string> Level::paged_in(LanePage&& page) {
   } else if (what == Reading::backlog) {
     take_page(std::move(page));
   }
-  if (damage) damaged_ = true;
+  if (damage) {
+    damaged_ = true;
+    wanted_.clear();
+  }
   return damage;
 }
 
@@ -353,11 +358,13 @@ void Level::finish_backlog() {
 std::optional<std::string> Level::restore_returned(LanePage&& page) {
   for (StoredEntry& stored : page.entries) {
     QueueEntry* entry = entries_.find(stored.seq);
-    if (entry == nullptr || entry->unacked || entry->message) continue;
+    if (entry == nullptr || entry->message) continue;
+    if (entry->unacked && !is_wanted(stored.seq)) continue;
     hold(*stored.message);
     entry->message = std::move(stored.message);
   }
   raise_dead();
+  drop_wanted();
   const QueueEntry* asked_for = entries_.find(reading_from_);
   if (asked_for == nullptr || asked_for->unacked || asked_for->message) return std::nullopt;
   if (asked_for->dead) {
@@ -367,6 +374,24 @@ std::optional<std::string> Level::restore_returned(LanePage&& page) {
     return std::nullopt;
   }
   return page.damage ? page.damage->detail : "the store does not have it";
+}
+
+void Level::want_message(Sequence seq) {
+  const QueueEntry* entry = find_unacked(seq);
+  if (entry == nullptr || entry->message || damaged_ || is_wanted(seq)) return;
+  wanted_.insert(std::upper_bound(wanted_.begin(), wanted_.end(), seq), seq);
+}
+
+bool Level::is_wanted(Sequence seq) const {
+  return std::binary_search(wanted_.begin(), wanted_.end(), seq);
+}
+
+// Those that have it, are gone, or were asked for and are not in the store.
+void Level::drop_wanted() {
+  std::erase_if(wanted_, [this](Sequence seq) {
+    const QueueEntry* entry = find_unacked(seq);
+    return entry == nullptr || entry->message || seq == reading_from_;
+  });
 }
 
 void Level::raise_dead() {

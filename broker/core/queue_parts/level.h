@@ -177,6 +177,12 @@ class Level {
   }
 
   void finish(Sequence seq, const QueueEntry& entry);
+  // An unacknowledged entry is to have its message in memory: read_ahead() sees to it. Nothing if
+  // it has it, or cannot get it.
+  void want_message(Sequence seq);
+
+  bool wants_messages() const { return !wanted_.empty(); }
+
   // Drops every ready entry and returns how many.
   std::size_t purge();
 
@@ -185,13 +191,13 @@ class Level {
 
   // Something of it may be in the store alone.
   bool has_unread() const {
-    return !returned_.empty() || !backlog_.empty() || !unread_dead_.empty();
+    return !returned_.empty() || !backlog_.empty() || !unread_dead_.empty() || !wanted_.empty();
   }
 
-  // Reads the next page where it is needed: the messages of what is dead; if `wanted`, those of
-  // what returned, or more of the backlog when little is left in memory.
+  // Reads the next page where it is needed: the messages of what is dead or was asked for; if
+  // `wanted`, those of what returned, or more of the backlog when little is left in memory.
   void read_ahead(bool wanted) {
-    if (!unread_dead_.empty() || doomed_ > 0 ||
+    if (!unread_dead_.empty() || !wanted_.empty() || doomed_ > 0 ||
         (wanted && (!returned_.empty() || !backlog_.empty()))) {
       read_next_page();
     }
@@ -268,6 +274,8 @@ class Level {
   void request(Reading what, Sequence from, Sequence end);
   void take_page(LanePage&& page);
   std::optional<std::string> restore_returned(LanePage&& page);
+  bool is_wanted(Sequence seq) const;
+  void drop_wanted();
   void finish_backlog();
   void hold(const Message& message);
   void let_go(const Message& message);
@@ -292,6 +300,7 @@ class Level {
   std::size_t dead_count_ = 0;
   std::vector<DeadLetter> unread_dead_;  // paged out, and wait for their message
   std::vector<DeadLetter> risen_;
+  std::vector<Sequence> wanted_;  // unacked and paged out, ascending
   bool has_deadline_record_ = false;
   std::size_t count_records_ = 0;                    // of entries_
   std::map<Sequence, std::uint32_t> unread_counts_;  // of the backlog, as recovered

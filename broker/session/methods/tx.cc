@@ -2,6 +2,7 @@
 // either all of it happened or nothing.
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -72,6 +73,27 @@ void send_bodies_ahead(Channel& channel, Task then) {
   for (const Transaction::Publish& publish : channel.transaction()->publishes) {
     if (!goes_ahead(*publish.message, left_of(publish.queues))) continue;
     channel.connection().sessions().bodies_ahead().send(publish.message, sent.share());
+  }
+}
+
+// Runs `then` once the queues have in memory what they put elsewhere when the commit rejects it.
+void load_returned(Channel& channel, Task then) {
+  std::map<QueueHandle*, std::vector<Sequence>> wanted;
+  for (const Transaction::Settle& settle : channel.transaction()->settles) {
+    const UnackedDelivery* delivery = channel.unacked().find(settle.tag);
+    if (settle.how == Settlement::ack || delivery == nullptr) continue;
+    if (delivery->queue->definition().durable)
+      wanted[delivery->queue.get()].push_back(delivery->seq);
+  }
+  Join loaded(std::move(then));
+  for (auto& [queue, ids] : wanted) {
+    ask_home_later<bool>(
+        channel.shard(), *queue,
+        [ids = std::move(ids)](Queue* home, UniqueFunction<void(bool)> answer) {
+          if (home == nullptr) return answer(true);
+          home->load(ids, [answer = std::move(answer)]() mutable { answer(true); });
+        },
+        [share = loaded.share()](bool) mutable { share(); });
   }
 }
 
@@ -153,7 +175,9 @@ void keep_room(Channel& channel) {
   Join asked([&channel, rooms] {
     const auto is_kept = [](const Room& room) { return room.kept; };
     if (std::all_of(rooms->begin(), rooms->end(), is_kept)) {
-      return send_bodies_ahead(channel, [&channel] { commit_when_groups_flow(channel); });
+      return load_returned(channel, [&channel] {
+        send_bodies_ahead(channel, [&channel] { commit_when_groups_flow(channel); });
+      });
     }
     for (const Room& room : *rooms) {
       if (room.kept) give_up_room(channel, room);

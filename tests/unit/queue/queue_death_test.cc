@@ -96,6 +96,39 @@ TEST_SUITE("Queue: dead letters") {
     CHECK(bench.host.memory().used() == 0);
   }
 
+  TEST_CASE("what left memory can be read ahead of its rejection, which then needs one turn") {
+    QueueBench bench(with_dlx(durable_queue()), 0);
+    FakeConsumer consumer;
+    hand_out_large(bench, consumer, 20);
+    bool loaded = false;
+    bench.queue.load({3, 7, 19, 99}, [&] { loaded = true; });
+    CHECK_FALSE(loaded);
+    bench.turns();
+    REQUIRE(loaded);
+    for (const Sequence seq : Sequences{3, 7, 19})
+      bench.queue.settle(seq, Settlement::discard);
+    CHECK(bench.bury().size() == 3);
+    CHECK(bench.queue.unacked_count() == 17);
+    loaded = false;
+    bench.queue.load({3, 7}, [&] { loaded = true; });  // both are gone
+    CHECK(loaded);
+  }
+
+  TEST_CASE("nobody waits for what the store lost, or for a queue that closes") {
+    QueueBench bench(with_dlx(durable_queue()), 0);
+    FakeConsumer consumer;
+    hand_out_large(bench, consumer, 20);
+    bench.host.stored.erase(4);
+    int loaded = 0;
+    bench.queue.load({4}, [&] { ++loaded; });
+    bench.turns();
+    CHECK(loaded == 1);
+    bench.queue.load({5}, [&] { ++loaded; });
+    bench.queue.close();
+    bench.turns();
+    CHECK(loaded == 2);
+  }
+
   TEST_CASE("one that the store lost stops nobody") {
     QueueBench bench(with_dlx(durable_queue()), 0);
     for (int i = 0; i < 20; ++i)
