@@ -272,8 +272,9 @@ TEST_SUITE("Full queues on several shards: transactions") {
         client->publish(full, "1", true);
         client->publish(full, "2", true);
         client->publish(other, "3", true);
-        client->queue_up(1, TxCommit{});
       }
+      first->queue_up(1, TxCommit{});
+      second->queue_up(1, TxCommit{});
       node.run();
       const std::string one = first->next_name();
       const std::string two = second->next_name();
