@@ -4,6 +4,7 @@
 //   HARRIER_SEED=n    begins with that seed
 //   HARRIER_STEPS=n   steps per round instead of 20,000
 
+#include <algorithm>
 #include <array>
 #include <iterator>
 #include <memory>
@@ -266,7 +267,12 @@ class LifeRun {
     for (const auto& one : consumers_)
       attached += one->record != nullptr ? 1U : 0U;
     if (attached >= 4) return;
-    const int number = static_cast<int>(consumers_.size());
+    // In the place of one that is gone and has nothing any more.
+    auto place = std::find_if(consumers_.begin(), consumers_.end(), [](const auto& one) {
+      return one->record == nullptr && one->unacked == 0;
+    });
+    if (place == consumers_.end()) place = consumers_.emplace(place);
+    const int number = static_cast<int>(place - consumers_.begin());
     auto added = std::make_unique<LifeConsumer>();
     LifeConsumer& one = *added;
     one.options.no_ack = below(5) == 0;
@@ -276,7 +282,7 @@ class LifeRun {
       if (!one.options.no_ack) ++one.unacked;
       model_.taken(delivery, number, one.options.no_ack, now());
     };
-    consumers_.push_back(std::move(added));
+    *place = std::move(added);
     const auto record = queue_.consume(one, one.options);
     REQUIRE(record.has_value());
     one.record = *record;
