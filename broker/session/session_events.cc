@@ -20,7 +20,7 @@ void add_connection(FieldTable& facts, Connection& connection) {
 void add_channel(FieldTable& facts, Channel& channel) {
   Connection& connection = channel.connection();
   add(facts, "name", fmt::format("{} ({})", connection.peer().name, channel.number()));
-  facts.append("number", Value::int32(channel.number()));
+  facts.append("number", Value::int64(channel.number()));
   add(facts, "connection", connection.peer().name);
   add(facts, "user", connection.user().name);
   add(facts, "vhost", connection.vhost().name());
@@ -33,7 +33,7 @@ void add_consumer(FieldTable& facts, Channel& channel, std::string_view tag,
   add(facts, "queue", queue);
   add(facts, "vhost", connection.vhost().name());
   add(facts, "connection", connection.peer().name);
-  facts.append("channel", Value::int32(channel.number()));
+  facts.append("channel", Value::int64(channel.number()));
   add(facts, "user", connection.user().name);
 }
 

@@ -4,6 +4,7 @@ import pathlib
 import time
 
 import celery
+from celery.exceptions import Reject
 
 app = celery.Celery('conformance', broker=os.environ['CONFORMANCE_BROKER_URL'], backend='rpc://')
 app.conf.update(
@@ -52,3 +53,26 @@ def marks_then_waits(self, folder):
     while first:
         time.sleep(1)  # the work that never ends
     return self.request.hostname, self.request.delivery_info['redelivered']
+
+
+@app.task
+def tells(path, text):
+    """Adds a line to a file: what ran, in which order."""
+    with open(path, 'a', encoding='utf-8') as file:
+        file.write(f'{text}\n')
+
+
+@app.task(bind=True, max_retries=2)
+def tells_and_fails(self, path):
+    """Runs three times with its priority, and is then given up."""
+    with open(path, 'a', encoding='utf-8') as file:
+        file.write(f'{self.request.retries} {self.request.delivery_info["priority"]}\n')
+    raise self.retry(exc=KeyError('never there'), countdown=0.05)
+
+
+@app.task(bind=True, acks_late=True)
+def rejects(self, path):
+    """Sends itself back once, then drops itself."""
+    with open(path, 'a', encoding='utf-8') as file:
+        file.write(f'{self.request.delivery_info["redelivered"]}\n')
+    raise Reject('not now', requeue=not self.request.delivery_info['redelivered'])

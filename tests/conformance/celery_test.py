@@ -72,6 +72,20 @@ class CeleryTest(harness.BrokerTest):
             connection.default_channel.queue_delete(cls.queue)
         shutil.rmtree(cls.folder)
 
+    @contextlib.contextmanager
+    def own_queue(self, queue):
+        """Workers that are started within are ended, and then the queue deleted."""
+        count = len(self.workers)
+        try:
+            yield
+        finally:
+            for process in self.workers[count:]:
+                if process.poll() is None:
+                    process.terminate()
+                process.wait(30)
+            with Connection(self.broker.url('/')) as connection:
+                connection.default_channel.queue_delete(queue)
+
     def test_1000_tasks_return_their_results(self):
         results = [self.tasks.add.delay(number, number) for number in range(1000)]
         self.assertEqual([result.get(timeout=60) for result in results], [2 * number for number in range(1000)])
@@ -96,6 +110,35 @@ class CeleryTest(harness.BrokerTest):
     def test_priorities_and_expiry_are_accepted(self):
         results = [self.tasks.add.apply_async((number, 0), priority=number, expires=60) for number in range(10)]
         self.assertEqual([result.get(timeout=60) for result in results], list(range(10)))
+
+    def lines(self, path):
+        return path.read_text().splitlines() if path.exists() else []
+
+    def test_waiting_tasks_run_by_priority_and_then_in_order(self):
+        queue = self.queue + '.priority'
+        path = self.folder / 'priorities'
+        with self.own_queue(queue):
+            for number, priority in enumerate((0, 9, 3, 3, None, 9, 7)):
+                self.tasks.tells.apply_async((str(path), f'{priority} {number}'), queue=queue, priority=priority)
+            with Connection(self.broker.url('/')) as connection:
+                harness.eventually(lambda: connection.default_channel.queue_declare(queue, passive=True).message_count == 7,
+                                   'seven tasks to wait')
+            self.start_worker('priority@conformance', queue)
+            harness.eventually(lambda: len(self.lines(path)) == 7, 'seven tasks to run', 60)
+            self.assertEqual(self.lines(path), ['9 1', '9 5', '7 6', '3 2', '3 3', '0 0', 'None 4'])
+
+    def test_a_task_that_always_fails_is_given_up_and_keeps_its_priority(self):
+        path = self.folder / 'given up'
+        with self.assertRaisesRegex(KeyError, 'never there'):
+            self.tasks.tells_and_fails.apply_async((str(path),), priority=6).get(timeout=60)
+        self.assertEqual(self.lines(path), ['0 6', '1 6', '2 6'])
+
+    def test_a_task_may_reject_itself(self):
+        path = self.folder / 'rejects'
+        self.tasks.rejects.delay(str(path))
+        harness.eventually(lambda: len(self.lines(path)) == 2, 'two deliveries', 60)
+        self.tasks.add.delay(1, 1).get(timeout=60)  # behind a third one
+        self.assertEqual(self.lines(path), ['False', 'True'])
 
     def test_inspect_ping_reaches_the_worker(self):
         replies = harness.eventually(self.app.control.inspect([self.name_of_worker], timeout=2).ping, 'a pong')
@@ -164,7 +207,6 @@ class KombuTest(harness.BrokerTest):
         self.assertEqual(buffer.get(timeout=10).payload, 'x')
 
     def test_a_queue_with_priorities_serves_the_highest_first(self):
-        self.needs('message priorities')
         queue = Queue(self.name(), Exchange(''), max_priority=10, exclusive=True, durable=False)
         channel = self.connection.channel()
         bound = queue(channel)

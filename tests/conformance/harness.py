@@ -289,12 +289,6 @@ class BrokerTest(unittest.TestCase):
         """A name nobody else uses, which tells where it came from."""
         return f'conformance.{self._testMethodName[5:35]}.{what}.{uuid.uuid4().hex[:8]}'
 
-    def needs(self, feature):
-        """For what RabbitMQ does and Harrier accepts without acting on it (docs/compatibility.md, what is missing)."""
-        if not is_rabbitmq_3(self.broker):
-            print(f'NOT RUN: {self.id()}: Harrier has no {feature} yet', flush=True)
-            self.skipTest(f'Harrier has no {feature} yet (docs/compatibility.md)')
-
     def needs_own_broker(self):
         if self.broker.external:
             print(f'NOT RUN: {self.id()}: it kills the broker, and this broker is external', flush=True)

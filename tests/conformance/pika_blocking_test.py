@@ -558,7 +558,6 @@ class PublishingAndGetting(PikaTest):
             self.queue()
 
     def test_messages_expire(self):
-        self.needs('message TTL')
         queue = self.queue(exclusive=True, arguments={'x-message-ttl': 50})
         self.publish(queue, b'short')
         harness.eventually(lambda: self.ready(queue) == 0, 'the message to expire')
@@ -570,7 +569,6 @@ class PublishingAndGetting(PikaTest):
         self.assertEqual(self.drain(queue), [b'long'])
 
     def test_a_length_limit_drops_the_head_or_refuses(self):
-        self.needs('length limit')
         queue = self.queue(exclusive=True, arguments={'x-max-length': 2})
         self.publish(queue, b'1', b'2', b'3')
         self.assertEqual(self.drain(queue), [b'2', b'3'])
@@ -582,11 +580,11 @@ class PublishingAndGetting(PikaTest):
             channel.basic_publish('', queue, b'2')
 
     def test_rejected_messages_go_to_the_dead_letter_exchange(self):
-        self.needs('dead-lettering')
         dead = self.queue('dead')
         queue = self.queue('q', exclusive=True, arguments={'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': dead})
         self.publish(queue, b'bad', properties=BasicProperties(headers={'kept': 'yes'}, correlation_id='c'))
         self.channel.basic_reject(self.get(queue, auto_ack=False)[0].delivery_tag, requeue=False)
+        harness.eventually(lambda: self.ready(dead) == 1, 'the dead letter')
         method, properties, body = self.get(dead)
         self.assertEqual((body, method.routing_key, properties.correlation_id, properties.headers['kept']),
                          (b'bad', dead, 'c', 'yes'))
@@ -598,7 +596,6 @@ class PublishingAndGetting(PikaTest):
                          (queue, 'rejected'))
 
     def test_priorities_are_served_highest_first(self):
-        self.needs('message priorities')
         queue = self.queue(exclusive=True, arguments={'x-max-priority': 5})
         for priority in (None, 3, 5, 1, 9, 3):
             self.publish(queue, str(priority), properties=BasicProperties(priority=priority))
@@ -825,7 +822,6 @@ class Consuming(PikaTest):
         self.assertEqual(low.deliveries, [])
 
     def test_only_one_consumer_is_active_in_a_single_active_consumer_queue(self):
-        self.needs('single active consumer')
         queue = self.queue(exclusive=True, arguments={'x-single-active-consumer': True})
         first, second = Inbox(self.channel, queue, auto_ack=True), Inbox(self.channel, queue, auto_ack=True)
         self.publish(queue, *[str(number) for number in range(6)])

@@ -75,6 +75,10 @@ struct SocketOptions {
 
   // Otherwise: a shell command that restarts the broker and returns when it listens again.
   std::string restart_command;
+
+  // ... and one that does what its last word, a line for the admin socket, says; it prints the
+  // answer.
+  std::string admin_command;
 };
 
 std::unique_ptr<Backend> make_socket_backend(const SocketOptions& options);

@@ -95,6 +95,7 @@ int main(int argc, char** argv) {
   app.add_option("--server", options.server, "harrierd to start instead of using host and port");
   app.add_option("--set", options.settings, "KEY=VALUE for that harrierd")->allow_extra_args(false);
   app.add_option("--restart-command", options.restart_command, "restarts the broker");
+  app.add_option("--admin-command", options.admin_command, "does what `admin` says");
   app.add_flag("--verbose", verbose, "report every file");
   app.add_option("files", paths, "files or directories")->required();
   CLI11_PARSE(app, argc, argv);

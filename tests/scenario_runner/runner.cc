@@ -90,6 +90,16 @@ std::string without_line_breaks(std::string name) {
   return name;
 }
 
+// Printable text as a string of JSON.
+std::string json_text(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + '"';
+}
+
 }  // namespace
 
 void Runner::run(const Scenario& scenario) {
@@ -471,12 +481,12 @@ void Runner::restart(const Step&) {
 // admin COMMAND name=value...
 void Runner::admin(const Step& step) {
   if (step.words.empty()) throw Failure(step.line, "admin what?");
-  std::string line = R"({"command":")" + unquote(step.words[0]) + '"';
+  std::string line = R"({"command":)" + json_text(unquote(step.words[0]));
   for (std::size_t at = 1; at < step.words.size(); ++at) {
     const std::size_t equals = step.words[at].find('=');
     if (equals == std::string::npos) throw Failure(step.line, "an argument is name=value");
-    line += ",\"" + step.words[at].substr(0, equals) + R"(":")" +
-            unquote(step.words[at].substr(equals + 1)) + '"';
+    line += "," + json_text(step.words[at].substr(0, equals)) + ":" +
+            json_text(unquote(step.words[at].substr(equals + 1)));
   }
   const std::string reply = backend_.admin(line + "}");
   if (!reply.starts_with(R"({"ok":true)")) throw Failure(step.line, "got " + reply);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <stdexcept>
@@ -190,6 +191,22 @@ class Server {
   std::thread reader_;
 };
 
+// What `command` prints, given one more word.
+std::string output_of(const std::string& command, std::string word) {
+  for (std::size_t at = 0; (at = word.find('\'', at)) != std::string::npos; at += 4) {
+    word.replace(at, 1, R"('\'')");
+  }
+  FILE* const pipe = ::popen((command + " '" + word + "'").c_str(), "re");
+  if (pipe == nullptr) throw std::runtime_error("cannot run " + command);
+  std::string output;
+  std::array<char, 4096> chunk{};
+  while (const std::size_t got = std::fread(chunk.data(), 1, chunk.size(), pipe)) {
+    output.append(chunk.data(), got);
+  }
+  if (::pclose(pipe) != 0) throw std::runtime_error("the admin command failed: " + output);
+  return output;
+}
+
 class SocketBackend final : public Backend {
  public:
   explicit SocketBackend(SocketOptions options) : options_(std::move(options)) {
@@ -223,6 +240,7 @@ class SocketBackend final : public Backend {
   }
 
   std::string admin(const std::string& line) override {
+    if (!options_.admin_command.empty()) return output_of(options_.admin_command, line);
     if (server_ == nullptr) throw std::runtime_error("admin needs a server of this run");
     const auto reply = ask_broker(server_->data_dir(), line);
     if (!reply) throw std::runtime_error(reply.error().why);
