@@ -100,7 +100,9 @@ constexpr Course kCourses[] = {{2, 0}, {2, 1}, {3, 0}, {3, 1}, {3, 2}};
 TEST_SUITE("Burial across shards") {
   TEST_CASE(
       "a dead letter is in every queue it goes to, wherever each lives, and in its old no more") {
-    for (const auto& [shards, from] : kCourses) {
+    for (const Course& course : kCourses) {
+      const auto shards = course.shards;
+      const auto from = course.from;
       CAPTURE(shards);
       CAPTURE(from);
       MemoryStore store;
@@ -121,7 +123,9 @@ TEST_SUITE("Burial across shards") {
   }
 
   TEST_CASE("after a crash it is in its old place or in all of the new ones") {
-    for (const auto& [shards, from] : kCourses) {
+    for (const Course& course : kCourses) {
+      const auto shards = course.shards;
+      const auto from = course.from;
       bool old = false;
       bool moved = false;
       for (int turns = 0; turns < 6; ++turns) {
@@ -151,7 +155,9 @@ TEST_SUITE("Burial across shards") {
   }
 
   TEST_CASE("while the store holds changes over several shards it stays where it is") {
-    for (const auto& [shards, from] : kCourses) {
+    for (const Course& course : kCourses) {
+      const auto shards = course.shards;
+      const auto from = course.from;
       CAPTURE(shards);
       CAPTURE(from);
       MemoryStore store;
@@ -172,7 +178,9 @@ TEST_SUITE("Burial across shards") {
   }
 
   TEST_CASE("many of one queue keep their order in all of them") {
-    for (const auto& [shards, from] : kCourses) {
+    for (const Course& course : kCourses) {
+      const auto shards = course.shards;
+      const auto from = course.from;
       CAPTURE(shards);
       CAPTURE(from);
       Graveyard yard(shards, from);
@@ -244,7 +252,9 @@ TEST_SUITE("Burial across shards") {
   }
 
   TEST_CASE("where one of its queues is being deleted, the others get it") {
-    for (const auto& [shards, from] : kCourses) {
+    for (const Course& course : kCourses) {
+      const auto shards = course.shards;
+      const auto from = course.from;
       CAPTURE(shards);
       CAPTURE(from);
       MemoryStore store;
@@ -264,7 +274,9 @@ TEST_SUITE("Burial across shards") {
   }
 
   TEST_CASE("a source that is deleted meanwhile takes nothing back") {
-    for (const auto& [shards, from] : kCourses) {
+    for (const Course& course : kCourses) {
+      const auto shards = course.shards;
+      const auto from = course.from;
       CAPTURE(shards);
       CAPTURE(from);
       MemoryStore store;

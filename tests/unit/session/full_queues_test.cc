@@ -90,7 +90,10 @@ TEST_SUITE("Full queues on several shards: confirms") {
   TEST_CASE(
       "what a full queue refuses is nacked, in the order of the publishes, what others take "
       "acked") {
-    for (const auto& [shards, at, home] : courses()) {
+    for (const Course& course : courses()) {
+      const auto shards = course.shards;
+      const auto at = course.at;
+      const auto home = course.home;
       for (const bool persistent : {false, true}) {
         CAPTURE(shards);
         CAPTURE(at);
@@ -118,7 +121,10 @@ TEST_SUITE("Full queues on several shards: confirms") {
   }
 
   TEST_CASE("one full queue among several: nacked, and the others have it") {
-    for (const auto& [shards, at, home] : courses()) {
+    for (const Course& course : courses()) {
+      const auto shards = course.shards;
+      const auto at = course.at;
+      const auto home = course.home;
       CAPTURE(shards);
       CAPTURE(at);
       CAPTURE(home);
@@ -147,7 +153,10 @@ TEST_SUITE("Full queues on several shards: confirms") {
 
   TEST_CASE(
       "what is refused to be dead-lettered is nacked and goes to its queue, wherever that is") {
-    for (const auto& [shards, at, home] : courses()) {
+    for (const Course& course : courses()) {
+      const auto shards = course.shards;
+      const auto at = course.at;
+      const auto home = course.home;
       CAPTURE(shards);
       CAPTURE(at);
       CAPTURE(home);
@@ -170,7 +179,10 @@ TEST_SUITE("Full queues on several shards: confirms") {
   }
 
   TEST_CASE("room that a consumer makes is there for the next publish behind its ack") {
-    for (const auto& [shards, at, home] : courses()) {
+    for (const Course& course : courses()) {
+      const auto shards = course.shards;
+      const auto at = course.at;
+      const auto home = course.home;
       CAPTURE(shards);
       CAPTURE(at);
       CAPTURE(home);
@@ -199,7 +211,10 @@ TEST_SUITE("Full queues on several shards: confirms") {
 
 TEST_SUITE("Full queues on several shards: transactions") {
   TEST_CASE("a commit of which one queue would refuse a part does nothing on any shard") {
-    for (const auto& [shards, at, home] : courses()) {
+    for (const Course& course : courses()) {
+      const auto shards = course.shards;
+      const auto at = course.at;
+      const auto home = course.home;
       CAPTURE(shards);
       CAPTURE(at);
       CAPTURE(home);
@@ -232,7 +247,10 @@ TEST_SUITE("Full queues on several shards: transactions") {
   }
 
   TEST_CASE("acks of a refused commit did not happen either") {
-    for (const auto& [shards, at, home] : courses()) {
+    for (const Course& course : courses()) {
+      const auto shards = course.shards;
+      const auto at = course.at;
+      const auto home = course.home;
       CAPTURE(shards);
       CAPTURE(at);
       CAPTURE(home);
@@ -256,7 +274,10 @@ TEST_SUITE("Full queues on several shards: transactions") {
   }
 
   TEST_CASE("of two commits at once for the last place one is done and one refused") {
-    for (const auto& [shards, at, home] : courses()) {
+    for (const Course& course : courses()) {
+      const auto shards = course.shards;
+      const auto at = course.at;
+      const auto home = course.home;
       CAPTURE(shards);
       CAPTURE(at);
       CAPTURE(home);
@@ -287,7 +308,10 @@ TEST_SUITE("Full queues on several shards: transactions") {
   }
 
   TEST_CASE("room that a commit keeps is not there for others until it is done") {
-    for (const auto& [shards, at, home] : courses()) {
+    for (const Course& course : courses()) {
+      const auto shards = course.shards;
+      const auto at = course.at;
+      const auto home = course.home;
       CAPTURE(shards);
       CAPTURE(at);
       CAPTURE(home);
@@ -329,7 +353,10 @@ TEST_SUITE("Full queues on several shards: transactions") {
   }
 
   TEST_CASE("a queue deleted after it kept room is as good as none, and the rest is done") {
-    for (const auto& [shards, at, home] : courses()) {
+    for (const Course& course : courses()) {
+      const auto shards = course.shards;
+      const auto at = course.at;
+      const auto home = course.home;
       CAPTURE(shards);
       CAPTURE(at);
       CAPTURE(home);
@@ -359,7 +386,10 @@ TEST_SUITE("Full queues on several shards: transactions") {
   }
 
   TEST_CASE("a connection lost during its commit leaves no room kept") {
-    for (const auto& [shards, at, home] : courses()) {
+    for (const Course& course : courses()) {
+      const auto shards = course.shards;
+      const auto at = course.at;
+      const auto home = course.home;
       for (int turns = 0; turns < 5; ++turns) {
         CAPTURE(shards);
         CAPTURE(at);
