@@ -65,7 +65,9 @@ void Level::note_deadline(Sequence seq, Timestamp expires_at) {
   if (entries_.empty()) deadlines_.reset();
   deadlines_.add(seq, expires_at);
   if (deadlines_.size() <= 64 || deadlines_.size() <= 2 * entries_.unfinished()) return;
-  deadlines_.keep_if([this](Sequence early) { return entries_.find(early) != nullptr; });
+  // The newest is about to be pushed.
+  deadlines_.keep_if(
+      [&](Sequence early) { return early == seq || entries_.find(early) != nullptr; });
 }
 
 void Level::page_out(MessageRef message, Timestamp now, Timestamp expires_at) {

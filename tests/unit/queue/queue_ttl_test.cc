@@ -58,6 +58,23 @@ TEST_SUITE("Queue: time to live") {
     CHECK_FALSE(bench.get(true));
   }
 
+  TEST_CASE("a message expires on time however many before it were settled before they were due") {
+    for (int settled = 0; settled < 200; ++settled) {
+      CAPTURE(settled);
+      QueueBench bench;
+      bench.queue.enqueue(with_ttl("long", 60'000), bench.now);
+      REQUIRE(bench.get(false));
+      for (int i = 0; i < settled; ++i) {
+        bench.queue.enqueue(with_ttl("short", 1000), bench.now);
+        REQUIRE(bench.get(true));
+      }
+      bench.settle({1}, Settlement::requeue);
+      bench.queue.enqueue(with_ttl("due", 100), bench.now);
+      bench.pass(Millis(100));
+      REQUIRE(bench.queue.ready_count() == 1);
+    }
+  }
+
   TEST_CASE("a queue without deadlines asks for no time") {
     QueueBench bench;
     bench.publish({"a", "b"});
