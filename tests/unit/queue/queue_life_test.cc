@@ -91,6 +91,7 @@ class LifeRun {
       return sum;
     }();
     if (model_.ready.size() > 500) purge();
+    if (letters_.size() > 200) bury_all();
     unsigned dice = below(kSum);
     const Operation* chosen = kOperations.begin();
     for (; dice >= chosen->weight; ++chosen)
