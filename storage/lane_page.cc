@@ -82,8 +82,10 @@ class PageWalk {
     Sequence sought = at_;
     it->Seek(lower);
     for (;;) {
-      for (; it->Valid() && needs(epoch); it->Next())
+      while (it->Valid() && needs(epoch)) {
         read_block(view(it->key()), view(it->value()));
+        if (needs(epoch)) it->Next();  // reads the next block
+      }
       if (it->status().ok() || !needs(epoch)) return;
       if (std::exchange(sought, at_) < at_) {  // what is damaged may all be settled
         it->Seek(slice(encode(BlockKey{epoch.epoch, lane, at_}).view()));

@@ -140,7 +140,7 @@ void run_expiry() {
   std::vector<MessageRef> published;
   for (long i = 0; i < messages; ++i) {
     MessageParts parts;
-    parts.ttl_ms = 1 + random() % 1'000'000;
+    parts.ttl_ms = static_cast<std::int64_t>(1 + random() % 1'000'000);
     published.push_back(Message::create(parts, "x"));
   }
   const std::size_t before = allocated();

@@ -43,6 +43,8 @@ inline End end_of(DeathReason reason) {
       return End::maxlen;
     case DeathReason::delivery_limit:
       return End::delivery_limit;
+    case DeathReason::due:  // of delay queues alone
+      break;
   }
   std::abort();
 }
