@@ -1,0 +1,154 @@
+#include "broker/core/queue_parts/deduplication.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <string>
+
+#include "base/assert.h"
+#include "protocol/properties.h"
+
+namespace harrier {
+namespace {
+
+// Half of a SHA-256: nobody finds two messages that differ and share it, so no job is lost to
+// another.
+DeduplicationKey digest(char type, std::string_view octets) {
+  std::array<unsigned char, 32> whole{};
+  EVP_MD_CTX* context = EVP_MD_CTX_new();
+  const bool done = context != nullptr && EVP_DigestInit_ex(context, EVP_sha256(), nullptr) == 1 &&
+                    EVP_DigestUpdate(context, &type, 1) == 1 &&
+                    EVP_DigestUpdate(context, octets.data(), octets.size()) == 1 &&
+                    EVP_DigestFinal_ex(context, whole.data(), nullptr) == 1;
+  EVP_MD_CTX_free(context);
+  HARRIER_CHECK(done);
+  DeduplicationKey key;
+  std::copy_n(whole.begin(), key.size(), key.begin());
+  return key;
+}
+
+bool is_scalar(FieldType type) {
+  return type != FieldType::table && type != FieldType::array && type != FieldType::nothing;
+}
+
+std::optional<DeduplicationKey> header_key(const PropertiesView& properties,
+                                           std::string_view name) {
+  if (!properties.headers) return std::nullopt;
+  const std::optional<ValueView> value = properties.headers->find(name);
+  if (!value || !is_scalar(value->type)) return std::nullopt;
+  const FieldType type = value->type == FieldType::int64_alias ? FieldType::int64 : value->type;
+  return digest(static_cast<char>(type), value->octets);
+}
+
+}  // namespace
+
+std::optional<DeduplicationKey> Deduplication::key_of(const Message& message) const {
+  if (settings_.source == DeduplicationSource::body) return digest('\0', message.body());
+  const std::optional<PropertiesView> properties = parse_properties(message.properties());
+  if (!properties) return std::nullopt;
+  if (settings_.source == DeduplicationSource::header) {
+    return header_key(*properties, settings_.header);
+  }
+  if (!properties->message_id) return std::nullopt;
+  return digest(static_cast<char>(FieldType::long_string), *properties->message_id);
+}
+
+void Deduplication::apply(const DeduplicationSettings& settings, Timestamp now) {
+  const bool is_other = settings.source != settings_.source ||
+                        settings.header != settings_.header || settings.scope != settings_.scope;
+  if (is_other) {
+    forget_all();
+    reserved_.clear();
+  }
+  settings_ = settings;
+  trim(now);
+}
+
+const Deduplication::Holder* Deduplication::find(const DeduplicationKey& key, Timestamp now) {
+  trim(now);
+  const auto found = holders_.find(key);
+  return found == holders_.end() ? nullptr : &found->second.holder;
+}
+
+void Deduplication::remember(const DeduplicationKey& key, const Holder& holder, Timestamp now) {
+  const auto known = holders_.find(key);
+  const bool had_record = known != holders_.end() && known->second.holder.recorded;
+  if (known != holders_.end()) {
+    order_.erase(order_of(key, known->second));
+    holders_.erase(known);
+  }
+  if (holder.recorded) {
+    batch_.put_record(key_record_key(*queue_, key),
+                      key_record({*queue_, key, holder.stored_id, now, holder.body_bytes}));
+  } else if (had_record) {
+    batch_.delete_record(key_record_key(*queue_, key));
+  }
+  add(key, {holder, now});
+  trim(now);
+}
+
+bool Deduplication::reserve(const DeduplicationKey& key, Timestamp now) {
+  return find(key, now) == nullptr && reserved_.insert(key).second;
+}
+
+bool Deduplication::release(const DeduplicationKey& key) {
+  return reserved_.erase(key) > 0;
+}
+
+void Deduplication::forget_all() {
+  while (!order_.empty())
+    forget(order_.begin());
+}
+
+void Deduplication::recover(const KeyRecord& record) {
+  const Holder holder{record.id, record.id, record.body_bytes, true, true};
+  add(record.key, {holder, record.since});
+}
+
+void Deduplication::recovered(Sequence begin, Sequence end, Sequence first, Sequence next) {
+  if (ends_with_message()) {
+    forget_range(begin, first);
+    return forget_range(next, end);
+  }
+  // The key goes on, but the place may be given to another message.
+  for (auto& [key, kept] : holders_) {
+    Sequence& id = kept.holder.id;
+    if (id >= begin && id < end && (id < first || id >= next)) id = 0;
+  }
+}
+
+Deduplication::Order Deduplication::order_of(const DeduplicationKey& key, const Kept& kept) const {
+  if (ends_with_message()) return {0, kept.holder.id, key};
+  return {kept.since.time_since_epoch().count(), kept.holder.stored_id, key};
+}
+
+void Deduplication::add(const DeduplicationKey& key, const Kept& kept) {
+  holders_[key] = kept;
+  order_.insert(order_of(key, kept));
+}
+
+void Deduplication::forget(std::set<Order>::iterator place) {
+  const DeduplicationKey& key = std::get<DeduplicationKey>(*place);
+  const auto kept = holders_.find(key);
+  if (kept->second.holder.recorded) batch_.delete_record(key_record_key(*queue_, key));
+  holders_.erase(kept);
+  order_.erase(place);
+}
+
+void Deduplication::forget_range(Sequence begin, Sequence end) {
+  auto place = order_.lower_bound({0, begin, {}});
+  while (place != order_.end() && *place < Order{0, end, {}})
+    forget(place++);
+}
+
+void Deduplication::trim(Timestamp now) {
+  if (ends_with_message()) return;
+  while (holders_.size() > settings_.cache_size)
+    forget(order_.begin());
+  if (!settings_.cache_ttl) return;
+  const std::int64_t oldest = (now - *settings_.cache_ttl).time_since_epoch().count();
+  while (!order_.empty() && std::get<0>(*order_.begin()) <= oldest)
+    forget(order_.begin());
+}
+
+}  // namespace harrier
