@@ -14,6 +14,7 @@ LevelLook Queue::look(Sequence from, Sequence end, std::size_t count) {
   }
   look = level->look(Level::sequence_in(from), Level::sequence_in(end), count);
   look.next = level->id_of(look.next);
+  look.disk_end = level->id_of(look.disk_end);
   for (LevelLook::Seen& seen : look.seen)
     seen.seq = level->id_of(seen.seq);
   return look;

@@ -43,8 +43,9 @@ struct LevelLook {
   };
 
   std::vector<Seen> seen;
-  Sequence next = 0;     // where to go on
-  bool on_disk = false;  // what is there has to be read from the store
+  Sequence next = 0;      // where to go on
+  bool on_disk = false;   // what is there has to be read from the store:
+  Sequence disk_end = 0;  // up to here
 };
 
 // One message in a queue's memory: ready, unacknowledged, or dead and not yet gone. 32 octets, as
@@ -314,6 +315,8 @@ class Level {
   // Entries that are in no count any more are gone.
   void end_range(Sequence begin, Sequence end, const Tally& were);
   void pass_withdrawn();
+  // From `seq` on, below `end`, nothing has its message in memory up to there.
+  Sequence disk_end(Sequence seq, Sequence end) const;
   void raise_dead();
   void read_next_page();
   void request(Reading what, Sequence from, Sequence end);

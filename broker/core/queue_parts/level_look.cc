@@ -27,13 +27,27 @@ LevelLook Level::look(Sequence from, Sequence end, std::size_t count) const {
     if (!is_ready(seq)) continue;
     const QueueEntry& entry = *entries_.find(seq);
     look.on_disk = !entry.message;
-    if (look.on_disk) return look;
+    if (look.on_disk) {
+      look.disk_end = disk_end(seq, memory_end);
+      return look;
+    }
     look.seen.push_back({seq, entry.message});
   }
   look.next = std::max(from, memory_end);
   look.on_disk = look.next < end && !backlog_.empty();
+  look.disk_end = end;
   if (!look.on_disk) look.next = end;
   return look;
+}
+
+Sequence Level::disk_end(Sequence seq, Sequence end) const {
+  for (std::size_t steps = 0; seq < end && steps < kLookMax; ++steps) {
+    const Sequence next = entries_.next_unfinished(seq);
+    if (next >= end) return end;
+    if (entries_.find(next)->message) return next;
+    seq = next + 1;
+  }
+  return std::min(seq, end);
 }
 
 bool Level::has_ready(Sequence seq) const {
