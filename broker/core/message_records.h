@@ -35,7 +35,8 @@ namespace harrier {
 // key 0   1     'k'
 // 1       4     lane of priority 0 of its queue
 // 5       16    digest of the key
-// value 0 8     the message: its priority in the highest octet, its sequence in the others
+// value 0 8     the message: its priority in the highest octet, its sequence in the others; 0 when
+//               it is gone and somebody may ask
 // 8       8     since when, in milliseconds since 1970
 // 16      4     octets of its body
 

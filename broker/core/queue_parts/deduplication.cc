@@ -55,7 +55,8 @@ std::optional<DeduplicationKey> Deduplication::key_of(const Message& message) co
 
 void Deduplication::apply(const DeduplicationSettings& settings, Timestamp now) {
   const bool is_other = settings.source != settings_.source ||
-                        settings.header != settings_.header || settings.scope != settings_.scope;
+                        settings.header != settings_.header || settings.scope != settings_.scope ||
+                        settings.action != settings_.action;
   if (is_other) {
     forget_all();
     reserved_.clear();
@@ -75,11 +76,11 @@ void Deduplication::remember(const DeduplicationKey& key, const Holder& holder, 
   const bool had_record = known != holders_.end() && known->second.holder.recorded;
   if (known != holders_.end()) {
     order_.erase(order_of(key, known->second));
+    of_message_.erase(known->second.holder.id);
     holders_.erase(known);
   }
   if (holder.recorded) {
-    batch_.put_record(key_record_key(*queue_, key),
-                      key_record({*queue_, key, holder.stored_id, now, holder.body_bytes}));
+    record(key, {holder, now});
   } else if (had_record) {
     batch_.delete_record(key_record_key(*queue_, key));
   }
@@ -106,39 +107,50 @@ void Deduplication::recover(const KeyRecord& record) {
 }
 
 void Deduplication::recovered(Sequence begin, Sequence end, Sequence first, Sequence next) {
-  if (ends_with_message()) {
-    forget_range(begin, first);
-    return forget_range(next, end);
-  }
-  // The key goes on, but the place may be given to another message.
-  for (auto& [key, kept] : holders_) {
-    Sequence& id = kept.holder.id;
-    if (id >= begin && id < end && (id < first || id >= next)) id = 0;
-  }
+  end_range(begin, first);
+  end_range(next, end);
+}
+
+void Deduplication::record(const DeduplicationKey& key, const Kept& kept) {
+  const Holder& holder = kept.holder;
+  const Sequence id = knows_messages() && holder.id == 0 ? 0 : holder.stored_id;
+  batch_.put_record(key_record_key(*queue_, key),
+                    key_record({*queue_, key, id, kept.since, holder.body_bytes}));
 }
 
 Deduplication::Order Deduplication::order_of(const DeduplicationKey& key, const Kept& kept) const {
-  if (ends_with_message()) return {0, kept.holder.id, key};
   return {kept.since.time_since_epoch().count(), kept.holder.stored_id, key};
 }
 
 void Deduplication::add(const DeduplicationKey& key, const Kept& kept) {
   holders_[key] = kept;
   order_.insert(order_of(key, kept));
+  if (knows_messages() && kept.holder.id != 0) of_message_[kept.holder.id] = key;
 }
 
 void Deduplication::forget(std::set<Order>::iterator place) {
   const DeduplicationKey& key = std::get<DeduplicationKey>(*place);
   const auto kept = holders_.find(key);
   if (kept->second.holder.recorded) batch_.delete_record(key_record_key(*queue_, key));
+  of_message_.erase(kept->second.holder.id);
   holders_.erase(kept);
   order_.erase(place);
 }
 
-void Deduplication::forget_range(Sequence begin, Sequence end) {
-  auto place = order_.lower_bound({0, begin, {}});
-  while (place != order_.end() && *place < Order{0, end, {}})
-    forget(place++);
+void Deduplication::end_range(Sequence begin, Sequence end) {
+  auto place = of_message_.lower_bound(begin);
+  while (place != of_message_.end() && place->first < end) {
+    const DeduplicationKey key = place->second;
+    ++place;
+    Kept& kept = holders_.at(key);
+    if (ends_with_message()) {
+      forget(order_.find(order_of(key, kept)));
+      continue;
+    }
+    of_message_.erase(kept.holder.id);
+    kept.holder.id = 0;
+    if (kept.holder.recorded) record(key, kept);
+  }
 }
 
 void Deduplication::trim(Timestamp now) {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -23,13 +24,13 @@ namespace harrier {
 // Knows no messages: the queue tells it what was accepted and what left. What must survive a
 // restart goes into the turn's batch, together with what it speaks of (message_records.h).
 //
-// About 160 octets of memory for each key. With a window there are at most cache_size of them; in
+// Up to 220 octets of memory for each key. With a window there are at most cache_size of them; in
 // the other scope one for each message of the queue that has a key, on disk or not.
 class Deduplication {
  public:
   // The message a key came with.
   struct Holder {
-    Sequence id = 0;         // as Level::id_of() made it
+    Sequence id = 0;         // as Level::id_of() made it; 0: it is gone
     Sequence stored_id = 0;  // where a restart finds it
     std::uint32_t body_bytes = 0;
     bool persistent = false;
@@ -42,7 +43,8 @@ class Deduplication {
 
   const DeduplicationSettings& settings() const { return settings_; }
 
-  // Where keys come from something else now, or live otherwise, all of them are forgotten.
+  // Where keys come from something else now, live otherwise or mean something else, all of them are
+  // forgotten.
   void apply(const DeduplicationSettings& settings, Timestamp now);
 
   // The key of `message`, nothing if it has none. A header counts if it is a scalar; its type is
@@ -71,12 +73,10 @@ class Deduplication {
   bool is_reserved(const DeduplicationKey& key) const { return reserved_.contains(key); }
 
   // Messages left the queue for good: the one called `id`, or all up to `end`.
-  void left(Sequence id) {
-    if (ends_with_message()) forget_range(id, id + 1);
-  }
+  void left(Sequence id) { left(id, id + 1); }
 
   void left(Sequence begin, Sequence end) {
-    if (ends_with_message()) forget_range(begin, end);
+    if (knows_messages()) end_range(begin, end);
   }
 
   // The queue is gone, or takes every message from now on.
@@ -109,15 +109,22 @@ class Deduplication {
     }
   };
 
-  // What keys are ordered by: their messages; in a window their age first.
+  // The age of a key, then its message; without a window nobody asks.
   using Order = std::tuple<std::int64_t, Sequence, DeduplicationKey>;
 
   bool ends_with_message() const { return settings_.scope == DeduplicationScope::in_queue; }
 
+  // Whether anybody asks where the message of a key is.
+  bool knows_messages() const {
+    return ends_with_message() || settings_.action == DeduplicationAction::replace;
+  }
+
   Order order_of(const DeduplicationKey& key, const Kept& kept) const;
   void add(const DeduplicationKey& key, const Kept& kept);
   void forget(std::set<Order>::iterator place);
-  void forget_range(Sequence begin, Sequence end);
+  // Messages are gone: so are their keys, or only the way to them.
+  void end_range(Sequence begin, Sequence end);
+  void record(const DeduplicationKey& key, const Kept& kept);
   // The window: what is too old, or more than it may hold.
   void trim(Timestamp now);
 
@@ -126,6 +133,7 @@ class Deduplication {
   const std::optional<LaneId> queue_;
   std::unordered_map<DeduplicationKey, Kept, Hash> holders_;
   std::set<Order> order_;
+  std::map<Sequence, DeduplicationKey> of_message_;  // where anybody asks, those that are there
   std::unordered_set<DeduplicationKey, Hash> reserved_;
   std::optional<DeduplicationKey> last_key_;
   std::uint64_t duplicates_ = 0;

@@ -105,6 +105,7 @@ TEST_SUITE("Queue: messages that come once") {
   TEST_CASE("recovered keys are in the order of their age, and know which messages are gone") {
     Keys bench;
     bench.settings.cache_size = 2;
+    bench.settings.action = DeduplicationAction::replace;
     bench.keys.apply(bench.settings, bench.now);
     bench.keys.recover({LaneId{9}, bench.key("old"), 5, bench.now, 1});
     bench.keys.recover({LaneId{9}, bench.key("older"), 7, bench.now - Milliseconds(5), 1});
