@@ -331,6 +331,8 @@ class Queue {
   bool has_room_instead_of(std::uint64_t earlier_bytes, std::uint64_t bytes) const;
   // The key of a message that will be `id`.
   void remember_key(Sequence id, const Message& message, bool durable, Timestamp now);
+  // A message of the queue, called `from`, goes on under another name.
+  void carry_key(Sequence from, Sequence to, const Message& message);
   // What the store has of a level, whose keys may speak of more.
   void check_keys(const RecoveredLane& lane);
 

@@ -5,6 +5,7 @@
 
 #include "broker/core/death.h"
 #include "broker/core/queue.h"
+#include "broker/core/queue_lanes.h"
 
 namespace harrier {
 
@@ -27,10 +28,20 @@ void Queue::recover_key(const KeyRecord& record) {
 }
 
 void Queue::check_keys(const RecoveredLane& lane) {
-  const auto number = static_cast<std::uint8_t>(lane.lane.value - definition().lane.value);
-  const Sequence begin = Level::id_of(number, 0);
-  keys_->recovered(begin, begin + Level::sequence_in(~Sequence{0}),
-                   Level::id_of(number, lane.first_seq), Level::id_of(number, lane.next_seq));
+  Sequence begin =
+      Level::id_of(static_cast<std::uint8_t>(lane.lane.value - definition().lane.value), 0);
+  if (lane.lane == definition().delay_lane) begin = DelayedMessages::id_of(0);
+  if (lane.lane == retry_lane(definition())) begin = Level::id_of(1, 0);
+  keys_->recovered(begin, begin + DelayedMessages::kIdBit, begin + lane.first_seq,
+                   begin + lane.next_seq);
+}
+
+void Queue::carry_key(Sequence from, Sequence to, const Message& message) {
+  const auto key = keys_->key_of(message);
+  if (!key) return;
+  const Deduplication::Holder holder{to, to, static_cast<std::uint32_t>(message.body().size()),
+                                     message.persistent(), is_durable() && message.persistent()};
+  keys_->carry(*key, from, holder, host_.now());
 }
 
 std::optional<Enqueued> Queue::meet_duplicate(const MessageRef& message, Timestamp now,
@@ -73,7 +84,8 @@ std::optional<Enqueued> Queue::replace(const Deduplication::Holder& earlier,
     return refuses(message) ? Enqueued::refused : std::optional<Enqueued>();
   }
   const Timestamp expires_at = deadline_of(*message, now);
-  const bool keeps_place = !keys_->settings().moves_to_tail && level == &level_of(*message) &&
+  const bool keeps_place = !keys_->settings().moves_to_tail && !message->has_delay_headers() &&
+                           level == &level_of(*message) &&
                            level->can_replace(seq, *message, expires_at);
   if (!keeps_place) {
     if (level->withdraw(seq, earlier.body_bytes, earlier.persistent)) keys_->count_duplicate();
@@ -94,9 +106,9 @@ std::optional<Enqueued> Queue::replace(const Deduplication::Holder& earlier,
 }
 
 bool Queue::has_room_instead_of(std::uint64_t earlier_bytes, std::uint64_t bytes) const {
-  if (settings_.max_length && ready_count() + reserved_count_ > *settings_.max_length) return false;
+  if (settings_.max_length && kept_count() + reserved_count_ > *settings_.max_length) return false;
   return !settings_.max_length_bytes ||
-         ready_bytes() + reserved_bytes_ + bytes <= *settings_.max_length_bytes + earlier_bytes;
+         kept_bytes() + reserved_bytes_ + bytes <= *settings_.max_length_bytes + earlier_bytes;
 }
 
 void Queue::remember_key(Sequence id, const Message& message, bool durable, Timestamp now) {

@@ -88,6 +88,18 @@ void Deduplication::remember(const DeduplicationKey& key, const Holder& holder, 
   trim(now);
 }
 
+void Deduplication::carry(const DeduplicationKey& key, Sequence from, const Holder& holder,
+                          Timestamp now) {
+  const auto known = holders_.find(key);
+  if (known == holders_.end()) {
+    if (ends_with_message()) remember(key, holder, now);
+    return;
+  }
+  const Kept& kept = known->second;
+  if (knows_messages() && kept.holder.id != 0 && kept.holder.id != from) return;
+  remember(key, holder, kept.since);
+}
+
 bool Deduplication::reserve(const DeduplicationKey& key, Timestamp now) {
   return find(key, now) == nullptr && reserved_.insert(key).second;
 }

@@ -64,6 +64,10 @@ class Deduplication {
   // A message with that key is accepted, maybe in place of another.
   void remember(const DeduplicationKey& key, const Holder& holder, Timestamp now);
 
+  // The message called `from` goes on as `holder`, in the same batch: it was returned, or is due.
+  // Its key is as old as before. Another message that came with it meanwhile keeps it.
+  void carry(const DeduplicationKey& key, Sequence from, const Holder& holder, Timestamp now);
+
   // Room for the key of a message of a transaction, which will come: others are duplicates of it.
   // False where there is one already.
   [[nodiscard]] bool reserve(const DeduplicationKey& key, Timestamp now);
