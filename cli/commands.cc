@@ -50,6 +50,7 @@ constexpr Command kCommands[] = {
     {"policy clear", "Ends a policy", define_policy_clear},
     {"policy list", "Lists policies", define_policy_list},
     {"policy set", "Makes or replaces a policy", define_policy_set},
+    {"redrive", "Moves dead letters back to where they came from, or elsewhere", define_redrive},
     {"trace off", "Ends the copies to amq.rabbitmq.trace", define_trace_off},
     {"trace on", "Copies every message published and delivered to amq.rabbitmq.trace",
      define_trace_on},

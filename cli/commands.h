@@ -48,6 +48,8 @@ RunCommand define_config_explain(CLI::App& app);
 RunCommand define_config_keys(CLI::App& app);
 // commands/delayed.cc
 RunCommand define_delayed(CLI::App& app);
+// commands/redrive.cc
+RunCommand define_redrive(CLI::App& app);
 // commands/settings.cc
 RunCommand define_policy_set(CLI::App& app);
 RunCommand define_policy_clear(CLI::App& app);

@@ -57,7 +57,7 @@ LIBRARIES = [
     (r"nlohmann/", r"(broker/(management|admin|config)|cli)/.*\.cc"),
     (r"CLI/", r"broker/config/command_line\.cc|cli/.*"),
     (r"re2/", r"broker/[^/]*/.*\.cc"),
-    (r"openssl/", r"broker/(auth|session)/.*\.cc"),
+    (r"openssl/", r"broker/(auth|session)/.*\.cc|broker/core/queue_parts/deduplication\.cc"),
     (r"regex$", r"(?!)"),
 ]
 

@@ -14,6 +14,7 @@ constexpr AdminCommand kCommands[] = {
     {"backup", run_backup},
     {"delayed", run_delayed},
     {"trace", run_trace},
+    {"redrive", run_redrive},
     {"policy set", run_policy_set},
     {"policy clear", run_policy_clear},
     {"policy list", run_policy_list},

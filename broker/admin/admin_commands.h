@@ -44,6 +44,12 @@ void run_delayed(const AdminContext& context, const AdminRequest& request, Admin
 // trace.cc
 void run_trace(const AdminContext& context, const AdminRequest& request, AdminDone done);
 
+// redrive.cc. Answers with "rows", one for each job (broker/runtime/redrive.h).
+//   "queue", and maybe "vhost", "to", "routing-key", "filter", "rate", "limit"; what is "true" of
+//   "dry-run", "reset-count" and "wait"
+//   "status", "true"; or "cancel", the number of a job
+void run_redrive(const AdminContext& context, const AdminRequest& request, AdminDone done);
+
 // settings.cc. Each tells control, on shard 0; what cannot be is answered with RabbitMQ's text.
 // "vhost" is "/" where it is not given. Lists have "rows".
 //   set: "name", "pattern", "definition" (JSON), and maybe "priority", "apply-to", "vhost"

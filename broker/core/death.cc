@@ -161,6 +161,21 @@ MessageRef due_copy(const Message& message) {
   return Message::create(parts, message.body());
 }
 
+bool died_in(const Message& message, std::string_view queue) {
+  if (!has_mark(message.properties(), PropertyMark::own_deaths)) return false;
+  const std::optional<PropertiesView> view = parse_properties(message.properties());
+  if (!view || !view->headers) return false;
+  const std::optional<ValueView> value = view->headers->find(kDeaths);
+  const std::optional<ArrayView> deaths = value ? as_array(*value) : std::nullopt;
+  if (!deaths) return false;
+  for (const ValueView& death : *deaths) {
+    const std::optional<TableView> entry = as_table(death);
+    const auto where = entry ? entry->find("queue") : std::nullopt;
+    if (where && as_string(*where) == queue) return true;
+  }
+  return false;
+}
+
 bool runs_in_circles(const Message& dead_copy, std::string_view queue) {
   const std::optional<PropertiesView> view = parse_properties(dead_copy.properties());
   if (!view || !view->headers) return false;

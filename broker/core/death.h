@@ -37,6 +37,9 @@ MessageRef dead_copy(const Message& message, const Death& death, const DeadLette
 // leaves it, so that it is delayed no more.
 MessageRef due_copy(const Message& message);
 
+// Whether a message died in `queue`, of the same virtual host, before it came where it is.
+bool died_in(const Message& message, std::string_view queue);
+
 // Whether a dead copy would run in circles in `queue`: it died there before, and no consumer has
 // rejected it since.
 bool runs_in_circles(const Message& dead_copy, std::string_view queue);

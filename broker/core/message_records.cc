@@ -1,5 +1,6 @@
 #include "broker/core/message_records.h"
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 
@@ -94,6 +95,37 @@ std::optional<DelayRecord> decode_delay_record(std::string_view key, std::string
   record.count = take_integer<std::uint32_t>(value);
   record.body_bytes = take_integer<std::uint32_t>(value);
   record.cancel_key = value;
+  return record;
+}
+
+std::string key_record_key(LaneId queue, const DeduplicationKey& key) {
+  std::string octets(kKeyRecords);
+  append_integer(queue.value, octets);
+  octets.append(key.begin(), key.end());
+  return octets;
+}
+
+std::string key_record(const KeyRecord& record) {
+  std::string value;
+  append_integer(record.id, value);
+  append_integer(static_cast<std::uint64_t>(record.since.time_since_epoch().count()), value);
+  append_integer(record.body_bytes, value);
+  return value;
+}
+
+std::optional<KeyRecord> decode_key_record(std::string_view key, std::string_view value) {
+  KeyRecord record;
+  if (key.size() != kKeyRecords.size() + sizeof(std::uint32_t) + record.key.size()) {
+    return std::nullopt;
+  }
+  if (value.size() != 2 * sizeof(std::uint64_t) + sizeof(std::uint32_t)) return std::nullopt;
+  key.remove_prefix(kKeyRecords.size());
+  record.queue = LaneId{take_integer<std::uint32_t>(key)};
+  std::copy(key.begin(), key.end(), record.key.begin());
+  record.id = take_integer<Sequence>(value);
+  record.since =
+      Timestamp(Milliseconds(static_cast<std::int64_t>(take_integer<std::uint64_t>(value))));
+  record.body_bytes = take_integer<std::uint32_t>(value);
   return record;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -30,6 +31,14 @@ namespace harrier {
 // 8       4     delivery count, 0 for one that was not delivered yet
 // 12      4     octets of its body
 // 16      rest  its cancel key, none where it has none
+//               a message with this key stands in the way of others with it
+// key 0   1     'k'
+// 1       4     lane of priority 0 of its queue
+// 5       16    digest of the key
+// value 0 8     the message: its priority in the highest octet, its sequence in the others; 0 when
+//               it is gone and somebody may ask
+// 8       8     since when, in milliseconds since 1970
+// 16      4     octets of its body
 
 std::string deadline_record_key(LaneId lane);
 
@@ -46,9 +55,26 @@ struct CountRecord {
   std::uint32_t count = 0;
 };
 
+// What makes two messages the same to a queue, as a digest (queue_parts/deduplication.h).
+using DeduplicationKey = std::array<std::uint8_t, 16>;
+
+struct KeyRecord {
+  LaneId queue;
+  DeduplicationKey key{};
+  Sequence id = 0;
+  Timestamp since{};
+  std::uint32_t body_bytes = 0;
+};
+
+std::string key_record_key(LaneId queue, const DeduplicationKey& key);
+std::string key_record(const KeyRecord& record);
+
+inline constexpr std::string_view kKeyRecords = "k";
+
 // Nothing when the octets are not such a record.
 std::optional<CountRecord> decode_count_record(std::string_view key, std::string_view value);
 std::optional<LaneId> decode_deadline_record(std::string_view key);
+std::optional<KeyRecord> decode_key_record(std::string_view key, std::string_view value);
 
 struct DelayRecord {
   LaneId lane;

@@ -40,6 +40,7 @@ Queue::Queue(QueueHandle& handle, QueueHost& host)
       last_used_(host.now()),
       forwards_(is_delay_queue(definition().name)) {
   upper_.resize(settings_.max_priority);
+  apply_deduplication(last_used_);
   wake_by(unused_at());
 }
 
@@ -52,6 +53,7 @@ void Queue::apply(QueueSettings settings, Timestamp now) {
   settings.max_priority = settings_.max_priority;
   settings.single_active_consumer = settings_.single_active_consumer;
   settings_ = std::move(settings);
+  apply_deduplication(now);
   last_used_ = now;
   wake_by(unused_at());
   drop_heads();
@@ -86,6 +88,7 @@ Level& Queue::recovered_level(LaneId lane) {
 }
 
 void Queue::recover(const RecoveredLane& lane) {
+  if (keys_) check_keys(lane);
   if (lane.next_seq == 1) return;  // never used
   if (lane.lane == definition().delay_lane) {
     delayed().recover(lane);
@@ -111,6 +114,7 @@ void Queue::recover_count(LaneId lane, Sequence seq, std::uint32_t count) {
 void Queue::drop_lanes() {
   each_level([](Level& level) { level.drop_lane(); });
   if (delayed_) delayed_->drop_lane();
+  if (keys_) keys_->forget_all();
 }
 
 Enqueued Queue::enqueue(MessageRef message, Timestamp now, Admission admission) {
@@ -119,6 +123,9 @@ Enqueued Queue::enqueue(MessageRef message, Timestamp now, Admission admission) 
     if (const auto enqueued = enqueue_by_headers(message, now, admission)) return *enqueued;
   }
   if (next_deadline_ <= now && !is_behind_) expire(now);
+  if (keys_) [[unlikely]] {
+    if (const auto met = meet_duplicate(message, now, admission)) return *met;
+  }
   if (admission == Admission::reserved) {
     release(1, message->body().size());
   } else if (settings_.overflow != Overflow::drop_head && refuses(message)) {
@@ -128,6 +135,8 @@ Enqueued Queue::enqueue(MessageRef message, Timestamp now, Admission admission) 
   const Timestamp expires_at = deadline_of(*message, now);
   Level& level = level_of(*message);
   const Level::Place place = level.place_for(*message, [this] { return has_free_consumer(); });
+  if (keys_) [[unlikely]]
+    remember_key(level.id_of(level.next_sequence()), *message, durable, now);
   if (place == Level::Place::store) {
     level.page_out(std::move(message), now, expires_at);
   } else {

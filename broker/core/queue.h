@@ -5,8 +5,10 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -80,6 +82,9 @@ class Queue {
   // Start-up only, before recover(): when a message in the store is due.
   void recover_delayed(const DelayRecord& record);
 
+  // Start-up only, before recover(): a message with this key was accepted.
+  void recover_key(const KeyRecord& record);
+
   // The lane of its lowest level, if that has one.
   std::optional<LaneId> lane() const { return base_.lane(); }
 
@@ -99,6 +104,9 @@ class Queue {
   // enqueued as reserved, or all are released.
   [[nodiscard]] bool reserve(std::size_t count, std::uint64_t bytes);
   void release(std::size_t count, std::uint64_t bytes);
+  // Likewise for the keys of those messages, where a second one with a key would be refused.
+  [[nodiscard]] bool reserve_keys(std::span<const MessageRef> messages);
+  void release_keys(std::span<const MessageRef> messages);
 
   // basic.consume. Deliveries start with the next pump(), so that consume-ok can go first.
   // ACCESS_REFUSED when an exclusive consumer is or would be in the way, NOT_FOUND after close().
@@ -130,6 +138,18 @@ class Queue {
   // Gives ready messages to consumers until one of both runs out.
   void pump();
 
+  // --- ready messages where they are, for who moves them (queue_look.cc)
+  // What is ready from `from` on, below `end`: sequences of one level, as of ranges().
+  LevelLook look(Sequence from, Sequence end, std::size_t count);
+  // The level's lane, which the rest has to be read from.
+  std::optional<LaneId> lane_of(Sequence id);
+  bool has_ready(Sequence id);
+  // Ends a ready message: this turn puts `message`, or a copy, somewhere else. False if it is not
+  // ready any more. Call pump() after the last one of a group.
+  bool withdraw(Sequence id, const Message& message);
+  // Where the messages that are here now begin and end, the highest priority first.
+  std::vector<std::pair<Sequence, Sequence>> ranges() const;
+
   // The answer to QueueHost::read.
   void paged_in(LaneId lane, LanePage&& page);
 
@@ -142,6 +162,8 @@ class Queue {
   std::size_t close();
 
   bool closed() const { return closed_; }
+
+  bool is_stopping() const { return stopping_; }
 
   std::size_t ready_count() const {
     std::size_t count = base_.ready_count();
@@ -179,6 +201,11 @@ class Queue {
   std::uint64_t held_bytes() const { return share_.held_bytes; }
 
   std::size_t consumer_count() const { return consumers_.count(); }
+
+  // Keys that stand in the way of messages, and how many messages that concerned since the start.
+  std::size_t key_count() const { return keys_ ? keys_->size() : 0; }
+
+  std::uint64_t duplicate_count() const { return keys_ ? keys_->duplicates() : 0; }
 
   // basic.publish/immediate: whether a consumer would get the next message now.
   bool takes_at_once() { return !closed_ && ready_count() == 0 && has_free_consumer(); }
@@ -294,6 +321,21 @@ class Queue {
 
   std::uint64_t kept_bytes() const { return ready_bytes() + (delayed_ ? delayed_->bytes() : 0); }
 
+  // --- messages that may come only once (queue_unique.cc)
+  void apply_deduplication(Timestamp now);
+  // What becomes of a message with a key that is known, unless it goes on as any other.
+  std::optional<Enqueued> meet_duplicate(const MessageRef& message, Timestamp now,
+                                         Admission admission);
+  std::optional<Enqueued> replace(const Deduplication::Holder& earlier, const MessageRef& message,
+                                  Timestamp now, Admission admission);
+  bool has_room_instead_of(std::uint64_t earlier_bytes, std::uint64_t bytes) const;
+  // The key of a message that will be `id`.
+  void remember_key(Sequence id, const Message& message, bool durable, Timestamp now);
+  // A message of the queue, called `from`, goes on under another name.
+  void carry_key(Sequence from, Sequence to, const Message& message);
+  // What the store has of a level, whose keys may speak of more.
+  void check_keys(const RecoveredLane& lane);
+
   bool has_room_for(std::size_t count, std::uint64_t bytes) const;
   bool refuses(const MessageRef& message);
 
@@ -325,8 +367,9 @@ class Queue {
   QueueSettings settings_;
   std::unique_ptr<DelayedMessages> delayed_;  // made when first used
   ConsumerSet consumers_;
-  Timestamp next_deadline_ = kNever;  // nothing in memory is due before
-  Timestamp woken_at_ = kNever;       // the host was asked for this time
+  std::unique_ptr<Deduplication> keys_;  // null unless a message may come only once
+  Timestamp next_deadline_ = kNever;     // nothing in memory is due before
+  Timestamp woken_at_ = kNever;          // the host was asked for this time
   Timestamp last_used_;
   std::size_t reserved_count_ = 0;  // messages of transactions that will come
   std::uint64_t reserved_bytes_ = 0;

@@ -43,6 +43,9 @@ std::optional<Enqueued> Queue::enqueue_by_headers(const MessageRef& message, Tim
     return cancelled > 0 && is_durable() ? Enqueued::stored : Enqueued::held;
   }
   if (!said.due || *said.due <= now) return std::nullopt;
+  if (keys_) {
+    if (const auto met = meet_duplicate(message, now, admission)) return *met;
+  }
   return enqueue_delayed(message, said, now, admission);
 }
 
@@ -61,6 +64,10 @@ Enqueued Queue::enqueue_delayed(const MessageRef& message, const DelayHeaders& s
       host_.dead_letter(*this, {0, message, DeathReason::maxlen});
     }
     return Enqueued::held;
+  }
+  if (keys_) {
+    const bool durable = is_durable() && message->persistent();
+    remember_key(DelayedMessages::id_of(delayed().next_sequence()), *message, durable, now);
   }
   delay({message, deadline_of(*message, now), *said.due, 0});
   drop_heads();
@@ -108,6 +115,7 @@ void Queue::release(DelayedMessages::Released released, Timestamp now) {
   const bool is_retry = released.delivery_count > 0 && settings_.max_priority == 0;
   Level& level = is_retry ? retry_level() : level_of(*message);
   const Level::Place place = level.place_for(*message, [this] { return has_free_consumer(); });
+  if (keys_) carry_key(0, level.id_of(level.next_sequence()), *message);
   if (place == Level::Place::store) {
     level.page_out(message, now, released.expires_at);
   } else {

@@ -51,6 +51,9 @@ void Queue::retry_later(Level& level, Sequence seq, QueueEntry& entry) {
   const Timestamp due = host_.now() + retry_delay(settings_.retry, count, delayed().chance());
   const Timestamp expires_at = entry.expires_at;
   if (MessageRef message = entry.message) {
+    if (keys_) {
+      carry_key(level.id_of(seq), DelayedMessages::id_of(delayed().next_sequence()), *message);
+    }
     delay({std::move(message), expires_at, due, count});
     return level.finish(seq, entry);
   }
@@ -68,6 +71,7 @@ bool Queue::take_return(Level& level, const DeadLetter& letter) {
     level.finish(letter.seq, entry);
     return true;
   }
+  if (keys_) carry_key(0, DelayedMessages::id_of(delayed().next_sequence()), *letter.message);
   delay({letter.message, entry.expires_at, *due, std::max<std::uint32_t>(entry.delivery_count, 1)});
   level.finish(letter.seq, entry);
   return true;

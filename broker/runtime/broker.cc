@@ -265,10 +265,17 @@ class Broker::Recovery {
       return true;
     });
     if (!done) return done;
-    return scan(kDelayRecords, "delay", decode_delay_record, [&](const DelayRecord& record) {
+    done = scan(kDelayRecords, "delay", decode_delay_record, [&](const DelayRecord& record) {
       Queue* queue = queue_of(record.lane);
       if (queue == nullptr) batch.delete_record(delay_record_key(record.lane, record.seq));
       if (queue != nullptr) queue->recover_delayed(record);
+      return true;
+    });
+    if (!done) return done;
+    return scan(kKeyRecords, "message key", decode_key_record, [&](const KeyRecord& record) {
+      Queue* queue = queue_of(record.queue);
+      if (queue == nullptr) batch.delete_record(key_record_key(record.queue, record.key));
+      if (queue != nullptr) queue->recover_key(record);
       return true;
     });
   }

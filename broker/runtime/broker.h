@@ -52,6 +52,9 @@ class Broker {
   Result<void, StoreError> recover(const std::string& default_vhost,
                                    LogExchange log_exchange = LogExchange::none);
 
+  // Number for a job somebody asked for, unique in a run of the broker. Any thread.
+  std::uint64_t next_job() { return last_job_.fetch_add(1, std::memory_order_relaxed) + 1; }
+
   // As given to recover().
   const std::string& default_vhost() const { return default_vhost_; }
 
@@ -75,6 +78,7 @@ class Broker {
   StoreFailure on_store_failure_;
   std::atomic<bool> store_has_failed_{false};
   std::atomic<bool> store_is_full_{false};
+  std::atomic<std::uint64_t> last_job_{0};
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<Control> control_;
 };

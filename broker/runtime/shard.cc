@@ -8,6 +8,7 @@
 #include "broker/runtime/broker.h"
 #include "broker/runtime/internal_publish.h"
 #include "broker/runtime/recent_messages.h"
+#include "broker/runtime/redrive.h"
 #include "broker/runtime/subscriptions.h"
 
 namespace harrier {
@@ -24,6 +25,7 @@ Shard::Shard(Broker& broker, ShardIndex index, const Clock& clock, Store& store,
   sent_octets_.resize(broker.shard_count());
   subscriptions_ = std::make_unique<Subscriptions>(*this);
   own_messages_ = std::make_unique<OwnMessages>(*this);
+  redrives_ = std::make_unique<Redrives>(*this);
   StoreListener listener;
   listener.on_durable = [this](Ticket durable) {
     // Pairs with the load in release_durable(), which may run before the posted task does.
@@ -46,7 +48,15 @@ void Shard::run_mailbox() {
   incoming_.clear();
 }
 
+std::optional<Timestamp> Shard::next_deadline() const {
+  const auto queues = timers_.next();
+  const auto jobs = redrives_->next_deadline();
+  if (!queues || !jobs) return queues ? queues : jobs;
+  return std::min(*queues, *jobs);
+}
+
 void Shard::run_timers() {
+  redrives_->run_timers();
   while (const auto due = timers_.take_due(now_)) {
     if (Queue* queue = find_queue(*due)) queue->tick(now_);
   }
@@ -235,18 +245,22 @@ void Shard::submit_batch() {
 }
 
 void Shard::submit_reads() {
-  for (const Read& read : reads_) {
-    store_.read(read.request, [this, id = read.queue, lane = read.request.lane](LanePage&& page) {
-      post([this, id, lane, page = std::move(page)]() mutable {
-        if (Queue* queue = find_queue(id)) queue->paged_in(lane, std::move(page));
-      });
+  for (Read& read : reads_) {
+    store_.read(read.request, [this, done = std::move(read.done)](LanePage&& page) mutable {
+      post([done = std::move(done), page = std::move(page)]() mutable { done(std::move(page)); });
     });
   }
   reads_.clear();
 }
 
 void Shard::read(Queue& queue, const PageRequest& request) {
-  reads_.push_back({queue.handle().id(), request});
+  read_page(request, [this, id = queue.handle().id(), lane = request.lane](LanePage&& page) {
+    if (Queue* found = find_queue(id)) found->paged_in(lane, std::move(page));
+  });
+}
+
+void Shard::read_page(const PageRequest& request, PageReader done) {
+  reads_.push_back({request, std::move(done)});
 }
 
 std::optional<LaneId> Shard::take_lane() {

@@ -30,6 +30,7 @@ namespace harrier {
 
 class Broker;
 class OwnMessages;
+class Redrives;
 class Subscriptions;
 
 // Something that wants to act once at the end of the turn in which it asked: a connection that
@@ -72,7 +73,7 @@ class Shard final : public QueueHost {
   void begin_turn() { now_ = clock_.now(); }
 
   // When run_timers() has something to do, if ever.
-  std::optional<Timestamp> next_deadline() const { return timers_.next(); }
+  std::optional<Timestamp> next_deadline() const;
 
   // In a turn: what is due by now() expires.
   void run_timers();
@@ -147,6 +148,10 @@ class Shard final : public QueueHost {
   std::optional<LaneId> take_lane() override;
   void read(Queue& queue, const PageRequest& request) override;
 
+  // As read(), for somebody else.
+  using PageReader = UniqueFunction<void(LanePage&&)>;
+  void read_page(const PageRequest& request, PageReader done);
+
   void later(Task task) override { post(std::move(task)); }
 
   // --- the model
@@ -159,6 +164,8 @@ class Shard final : public QueueHost {
   const std::unordered_map<QueueId, std::unique_ptr<Queue>>& queues() const { return queues_; }
 
   Subscriptions& subscriptions() { return *subscriptions_; }
+
+  Redrives& redrives() { return *redrives_; }
 
   // Messages that come from no client.
   OwnMessages& own_messages() { return *own_messages_; }
@@ -176,8 +183,8 @@ class Shard final : public QueueHost {
   };
 
   struct Read {
-    QueueId queue;
     PageRequest request;
+    PageReader done;  // in a turn of this shard
   };
 
   struct DurableWaiter {
@@ -235,6 +242,7 @@ class Shard final : public QueueHost {
   std::unordered_map<QueueId, std::unique_ptr<Queue>> queues_;
   std::unique_ptr<Subscriptions> subscriptions_;
   std::unique_ptr<OwnMessages> own_messages_;
+  std::unique_ptr<Redrives> redrives_;
   std::uint64_t last_number_ = 0;
 };
 

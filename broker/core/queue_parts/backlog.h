@@ -52,10 +52,12 @@ class Backlog {
   }
 
   // `message` was read back.
-  void pop(const Message& message) {
-    const Tally gone = tally_of(message);
+  void pop(const Message& message) { remove(tally_of(message), message.body().size()); }
+
+  // A message is gone, of which the store had `gone`.
+  void remove(const Tally& gone, std::uint64_t body_bytes) {
     count_ -= std::min<std::size_t>(count_, 1);
-    bytes_ -= std::min<std::uint64_t>(bytes_, message.body().size());
+    bytes_ -= std::min(bytes_, body_bytes);
     tally_.entries -= std::min(tally_.entries, gone.entries);
     tally_.bytes -= std::min(tally_.bytes, gone.bytes);
   }

@@ -230,6 +230,7 @@ std::vector<DelayedMessages::Released> DelayedMessages::take_released() {
     --count_;
     if (!one.message) {  // the store does not have it
       ++unreadable_;
+      if (share_.keys != nullptr) share_.keys->left(id_of(one.waiting.seq));
       share_.batch.settle(*lane_, one.waiting.seq, {});
       share_.batch.delete_record(delay_record_key(*lane_, one.waiting.seq));
       continue;
@@ -248,6 +249,7 @@ void DelayedMessages::settle(Sequence seq, Tally was) {
   tally_ -= was;
   share_.batch.settle(*lane_, seq, was);
   if (share_.durable && was.entries > 0) share_.batch.delete_record(delay_record_key(*lane_, seq));
+  if (share_.keys != nullptr) share_.keys->left(id_of(seq));
 }
 
 void DelayedMessages::forget_key(const Message& message, Sequence seq) {
@@ -285,7 +287,11 @@ void DelayedMessages::drop(const Cancellable& one) {
     large_counts_.erase(one.seq);
     cancelled_.insert(one.seq);
   }
-  if (stored) settle(one.seq, one.persistent ? Tally{1, one.body_bytes} : Tally{});
+  if (stored) {
+    settle(one.seq, one.persistent ? Tally{1, one.body_bytes} : Tally{});
+  } else if (share_.keys != nullptr) {
+    share_.keys->left(id_of(one.seq));
+  }
 }
 
 std::size_t DelayedMessages::purge() {
@@ -294,6 +300,7 @@ std::size_t DelayedMessages::purge() {
     due = kNoTime;
   drop_records();
   if (lane_ && next_seq_ > 1) share_.batch.settle_range(*lane_, 1, next_seq_, tally_);
+  if (share_.keys != nullptr) share_.keys->left(id_of(0), id_of(next_seq_));
   clear();
   return purged;
 }

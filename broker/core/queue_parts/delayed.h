@@ -58,6 +58,14 @@ class DelayedMessages {
 
   void add(Arrival arrival, Timestamp now);
 
+  // Where the next one goes.
+  Sequence next_sequence() const { return next_seq_; }
+
+  // As Level::id_of(), of which no level makes the same.
+  static Sequence id_of(Sequence seq) { return seq | kIdBit; }
+
+  static constexpr Sequence kIdBit = Sequence{1} << 55;
+
   // When the first one is due that is not being read; kNever if there is none.
   Timestamp next_due() const { return waiting_.empty() ? kNever : waiting_.front().due; }
 

@@ -174,7 +174,7 @@ Delivery Level::hand_out(QueueConsumer* to, bool no_ack) {
   entry.unacked = true;
   entry.consumer = to;
   // Its consumer has it and the store has it: over budget that is enough.
-  if (entry.stored && !share_.memory.may_hold(share_.held_bytes, 0)) {
+  if (entry.stored && !share_.memory.may_hold(share_.held_bytes, 0) && stored_as(seq) == seq) {
     let_go(*entry.message);
     return Delivery{seq, std::move(entry.message), entry.redelivered, entry.delivery_count};
   }
@@ -194,7 +194,8 @@ void Level::set_delivery_count(Sequence seq, QueueEntry& entry, std::uint32_t co
   const bool had_record = has_count_record(entry);
   entry.delivery_count = std::min(count, kCountMax) & kCountMax;
   if (has_count_record(entry)) {
-    share_.batch.put_record(count_record_key(*lane_, seq), count_record(entry.delivery_count));
+    share_.batch.put_record(count_record_key(*lane_, stored_as(seq)),
+                            count_record(entry.delivery_count));
     if (!had_record) ++count_records_;
   } else if (had_record) {
     forget_count(seq);
@@ -214,7 +215,7 @@ void Level::mark_returned(Place where, const Message& message, std::uint32_t del
 }
 
 void Level::forget_count(Sequence seq) {
-  share_.batch.delete_record(count_record_key(*lane_, seq));
+  share_.batch.delete_record(count_record_key(*lane_, stored_as(seq)));
   --count_records_;
 }
 
@@ -228,6 +229,8 @@ MessageRef Level::lay_out(Sequence seq, DeathReason reason) {
   QueueEntry& entry = *entries_.find(seq);
   entry.unacked = false;
   entry.dead = true;
+  // Already now: its copy may come back to this queue.
+  if (share_.keys != nullptr) share_.keys->left(id_of(seq));
   ++dead_count_;
   drop_stale_returned();
   if (!entry.message) unread_dead_.push_back({seq, {}, reason});
@@ -240,9 +243,12 @@ std::vector<DeadLetter> Level::take_risen() {
 
 void Level::finish(Sequence seq, const QueueEntry& entry) {
   if (entry.stored) {
-    share_.batch.settle(*lane_, seq, entry.persistent ? Tally{1, entry.body_bytes} : Tally{});
+    share_.batch.settle(*lane_, stored_as(seq),
+                        entry.persistent ? Tally{1, entry.body_bytes} : Tally{});
     if (has_count_record(entry)) forget_count(seq);
+    if (!replaced_.empty()) replaced_.erase(seq);
   }
+  if (share_.keys != nullptr) share_.keys->left(id_of(seq));
   if (entry.message) let_go(*entry.message);
   if (entry.dead) --dead_count_;
   entries_.finish(seq);
@@ -255,7 +261,8 @@ std::size_t Level::purge() {
     finish(take_ready());
   }
   if (!backlog_.empty()) {
-    share_.batch.settle_range(*lane_, backlog_.begin(), backlog_.end(), backlog_.tally());
+    end_range(backlog_.begin(), backlog_.end(), backlog_.tally());
+    withdrawn_.clear();
     entries_.skip_to(backlog_.end());
     fresh_ = entries_.end();
     backlog_.clear();
@@ -319,8 +326,9 @@ std::optional<std::string> Level::paged_in(LanePage&& page) {
 void Level::take_page(LanePage&& page) {
   Sequence looked_at = backlog_.begin();
   for (StoredEntry& entry : page.entries) {
+    if (withdrawn_.contains(entry.seq)) continue;
     // Nothing is left of these; were they left open, the lane's floor would stop there.
-    if (looked_at < entry.seq) share_.batch.settle_range(*lane_, looked_at, entry.seq, {});
+    if (looked_at < entry.seq) end_range(looked_at, entry.seq, {});
     looked_at = entry.seq + 1;
     entries_.skip_to(entry.seq);
     backlog_.pop(*entry.message);
@@ -338,9 +346,10 @@ void Level::take_page(LanePage&& page) {
       read_doomed_.push_back(entry.seq);
     }
   }
-  if (looked_at < page.next) share_.batch.settle_range(*lane_, looked_at, page.next, {});
+  if (looked_at < page.next) end_range(looked_at, page.next, {});
   entries_.skip_to(page.next);
   backlog_.advance_to(page.next);
+  withdrawn_.drop_below(page.next);
   if (backlog_.empty()) finish_backlog();
 }
 
@@ -350,8 +359,9 @@ void Level::finish_backlog() {
   drop_unread_counts();
   doomed_ = 0;
   if (backlog_.begin() < backlog_.end()) {
-    share_.batch.settle_range(*lane_, backlog_.begin(), backlog_.end(), backlog_.tally());
+    end_range(backlog_.begin(), backlog_.end(), backlog_.tally());
   }
+  withdrawn_.clear();
   if (entries_.end() < backlog_.end()) entries_.skip_to(backlog_.end());
   if (ready_in_memory_ == 0) fresh_ = entries_.end();
   backlog_.clear();

@@ -15,6 +15,8 @@
 #include "broker/core/queue_parts/backlog.h"
 #include "broker/core/queue_parts/consumer_set.h"
 #include "broker/core/queue_parts/deadlines.h"
+#include "broker/core/queue_parts/deduplication.h"
+#include "broker/core/queue_parts/withdrawn.h"
 #include "storage/store.h"
 
 namespace harrier {
@@ -28,8 +30,22 @@ struct LevelShare {
   QueueHost& host;
   StoreBatch& batch;
   MessageMemory& memory;
-  const bool durable;            // what is persistent in it survives a restart
-  std::uint64_t held_bytes = 0;  // of memory, by the messages of all levels
+  const bool durable;             // what is persistent in it survives a restart
+  std::uint64_t held_bytes = 0;   // of memory, by the messages of all levels
+  Deduplication* keys = nullptr;  // of messages that may come only once
+};
+
+// Ready messages looked at where they are.
+struct LevelLook {
+  struct Seen {
+    Sequence seq = 0;
+    MessageRef message;
+  };
+
+  std::vector<Seen> seen;
+  Sequence next = 0;      // where to go on
+  bool on_disk = false;   // what is there has to be read from the store:
+  Sequence disk_end = 0;  // up to here
 };
 
 // One message in a queue's memory: ready, unacknowledged, or dead and not yet gone. 32 octets, as
@@ -79,7 +95,11 @@ class Level {
   std::optional<LaneId> lane() const { return lane_; }
 
   // A sequence as it is known outside the queue, whose levels all begin at 1.
-  Sequence id_of(Sequence seq) const { return seq | Sequence{number_} << kLevelShift; }
+  Sequence id_of(Sequence seq) const { return id_of(number_, seq); }
+
+  static Sequence id_of(std::uint8_t number, Sequence seq) {
+    return seq | Sequence{number} << kLevelShift;
+  }
 
   static std::uint8_t number_in(Sequence id) {
     return static_cast<std::uint8_t>(id >> kLevelShift);
@@ -186,6 +206,29 @@ class Level {
   // Drops every ready entry and returns how many.
   std::size_t purge();
 
+  // --- without handing out (level_look.cc)
+  // Ready entries from `from` on, below `end`, in their order; at most `count` of them.
+  LevelLook look(Sequence from, Sequence end, std::size_t count) const;
+  // Whether an entry is ready, in memory or on disk.
+  bool has_ready(Sequence seq) const;
+  // A ready entry is gone for good, wherever it is, with the body that it has. False if it is not
+  // ready any more, or cannot be told from heads that are doomed.
+  bool withdraw(Sequence seq, std::uint64_t body_bytes, bool persistent);
+  // Whether `message` can take the place of a ready entry: where both are in memory and have no
+  // deadline, as others count on their order.
+  bool can_replace(Sequence seq, const Message& message, Timestamp expires_at) const;
+  void replace(Sequence seq, MessageRef message, bool stored, Timestamp now);
+
+  // Where the next message goes.
+  Sequence next_sequence() const { return backlog_.empty() ? entries_.end() : backlog_.end(); }
+
+  // Where the store has an entry: elsewhere for one that replaced another.
+  Sequence stored_as(Sequence seq) const {
+    if (replaced_.empty()) return seq;
+    const auto found = replaced_.find(seq);
+    return found == replaced_.end() ? seq : found->second;
+  }
+
   // There is memory for the next page, whoever wants it.
   bool may_read_ahead() const { return share_.memory.may_hold(share_.held_bytes, kPageBytesMin); }
 
@@ -219,7 +262,7 @@ class Level {
   std::size_t take_missing() { return std::exchange(missing_, 0); }
 
   // Clean stop: lets the store know which entries a consumer may have seen.
-  void record_delivered() { share_.batch.delivered_below(*lane_, fresh_); }
+  void record_delivered();
 
   // Aborts when something disagrees. Returns the octets of memory that its messages take.
   std::uint64_t check_invariants() const;
@@ -269,6 +312,11 @@ class Level {
 
   void forget_count(Sequence seq);
   void drop_unread_counts();
+  // Entries that are in no count any more are gone.
+  void end_range(Sequence begin, Sequence end, const Tally& were);
+  void pass_withdrawn();
+  // From `seq` on, below `end`, nothing has its message in memory up to there.
+  Sequence disk_end(Sequence seq, Sequence end) const;
   void raise_dead();
   void read_next_page();
   void request(Reading what, Sequence from, Sequence end);
@@ -305,6 +353,8 @@ class Level {
   std::size_t count_records_ = 0;                    // of entries_
   std::map<Sequence, std::uint32_t> unread_counts_;  // of the backlog, as recovered
   Backlog backlog_;
+  Withdrawn withdrawn_;                    // of the backlog
+  std::map<Sequence, Sequence> replaced_;  // stored elsewhere than their place
   Reading reading_ = Reading::nothing;
   bool damaged_ = false;  // the head cannot be read
   Sequence reading_from_ = 0;

@@ -138,8 +138,8 @@ void commit_when_groups_flow(Channel& channel) {
 // What the commit brings to one queue.
 struct Room {
   QueueRef queue;
-  std::size_t count = 0;
-  std::uint64_t bytes = 0;
+  std::vector<MessageRef> messages;
+  std::uint64_t bytes = 0;  // of their bodies
   bool kept = false;
 };
 
@@ -152,7 +152,7 @@ std::vector<Room> room_needed(const Transaction& transaction) {
       });
       Room& room = known == rooms.end() ? rooms.emplace_back() : *known;
       room.queue = queue;
-      ++room.count;
+      room.messages.push_back(publish.message);
       room.bytes += publish.message->body().size();
     }
   }
@@ -162,8 +162,10 @@ std::vector<Room> room_needed(const Transaction& transaction) {
 void give_up_room(Channel& channel, const Room& room) {
   ask_home(
       channel.shard(), *room.queue,
-      [count = room.count, bytes = room.bytes](Shard&, Queue* home) {
-        if (home != nullptr) home->release(count, bytes);
+      [messages = room.messages, bytes = room.bytes](Shard&, Queue* home) {
+        if (home == nullptr) return true;
+        home->release(messages.size(), bytes);
+        home->release_keys(messages);
         return true;
       },
       [](bool) {});
@@ -188,8 +190,12 @@ void keep_room(Channel& channel) {
   for (Room& room : *rooms) {
     ask_home(
         channel.shard(), *room.queue,
-        [count = room.count, bytes = room.bytes](Shard&, Queue* home) {
-          return home == nullptr || home->reserve(count, bytes);
+        [messages = room.messages, bytes = room.bytes](Shard&, Queue* home) {
+          if (home == nullptr) return true;
+          if (!home->reserve(messages.size(), bytes)) return false;
+          if (home->reserve_keys(messages)) return true;
+          home->release(messages.size(), bytes);
+          return false;
         },
         [rooms, &room, share = asked.share()](bool kept) mutable {
           room.kept = kept;

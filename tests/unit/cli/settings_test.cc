@@ -28,6 +28,10 @@ TEST_CASE("without a broker every command says so and ends with 69") {
            {"parameter", "set", "g", "1"},
            {"parameter", "clear", "s", "--component", "shovel"},
            {"parameter", "list"},
+           {"redrive", "dead"},
+           {"redrive", "dead", "--to", "queue:q", "--rate", "5", "--filter", "reason=expired"},
+           {"redrive", "--status"},
+           {"redrive", "--cancel", "1"},
            {"vhost", "add", "v"},
            {"delayed", "q", "--release", "--cancel", "key"},
            {"vhost", "set-queue-type", "quorum"},
@@ -43,6 +47,8 @@ TEST_CASE("without a broker every command says so and ends with 69") {
 
 TEST_CASE("what is missing or too much is a bad command line") {
   CHECK(run_harrier({"policy", "set", "p", "^q"}).exit_code == kExitUsage);
+  CHECK(run_harrier({"redrive"}).exit_code == kExitUsage);
+  CHECK(run_harrier({"redrive", "dead", "--status"}).exit_code == kExitUsage);
   CHECK(run_harrier({"limit", "set", "max-queues", "5", "--user", "u", "--vhost", "v"}).exit_code ==
         kExitUsage);
 }

@@ -28,6 +28,7 @@ class Model {
   struct Entry {
     std::string body;
     bool stored = false;
+    bool persistent = false;
     bool redelivered = false;
     int consumer = -1;  // who holds it, -1: a basic.get
   };
@@ -146,6 +147,8 @@ class RandomRun {
       cancel();
     } else if (dice < 98) {
       purge();
+    } else if (dice < 99) {
+      withdraw_some();
     } else {
       bench_.queue.settle(below(static_cast<unsigned>(model_.next_seq) + 3) + 1'000'000'000,
                           Settlement::requeue);
@@ -175,12 +178,16 @@ class RandomRun {
  private:
   unsigned below(unsigned limit) { return static_cast<unsigned>(random_() % limit); }
 
+  static MessageRef message_of(const Model::Entry& entry) {
+    return entry.persistent ? persistent(entry.body) : transient(entry.body);
+  }
+
   Model::Entry prepare(MessageRef& message) {
     Model::Entry entry;
     entry.body = std::to_string(model_.next_seq) + std::string(below(body_max_), '.');
     entry.stored = durable_ && below(2) == 0;
-    message = entry.stored || (!durable_ && below(2) == 0) ? persistent(entry.body)
-                                                           : transient(entry.body);
+    entry.persistent = entry.stored || (!durable_ && below(2) == 0);
+    message = message_of(entry);
     return entry;
   }
 
@@ -272,6 +279,34 @@ class RandomRun {
     const std::size_t expected = model_.ready.size();
     model_.ready.clear();
     REQUIRE(bench_.queue.purge() == expected);
+  }
+
+  // Ready messages are moved away, some of them next to each other.
+  void withdraw_some() {
+    for (unsigned left = 1 + below(8); left > 0 && !model_.ready.empty(); --left) {
+      auto victim = model_.ready.begin();
+      if (below(2) == 0) std::advance(victim, below(static_cast<unsigned>(model_.ready.size())));
+      const MessageRef message = message_of(victim->second);
+      REQUIRE(bench_.queue.has_ready(victim->first));
+      REQUIRE(bench_.queue.withdraw(victim->first, *message));
+      REQUIRE_FALSE(bench_.queue.withdraw(victim->first, *message));
+      model_.ready.erase(victim);
+    }
+    look();
+    bench_.queue.pump();
+  }
+
+  // What is in memory is found where it is.
+  void look() {
+    const auto [begin, end] = bench_.queue.ranges().front();
+    const LevelLook look = bench_.queue.look(begin, end, 1000);
+    auto expected = model_.ready.begin();
+    for (const LevelLook::Seen& seen : look.seen) {
+      REQUIRE(expected != model_.ready.end());
+      REQUIRE(seen.seq == expected->first);
+      REQUIRE(seen.message->body() == (expected++)->second.body);
+    }
+    REQUIRE((look.on_disk || expected == model_.ready.end()));
   }
 
   void check() {
