@@ -236,7 +236,11 @@ std::vector<DelayedMessages::Released> DelayedMessages::take_released() {
       continue;
     }
     bytes_ -= std::min<std::uint64_t>(bytes_, one.message->body().size());
-    if (one.stored) settle(one.waiting.seq, tally_of(*one.message));
+    if (one.stored) {
+      settle(one.waiting.seq, tally_of(*one.message));
+    } else if (share_.keys != nullptr) {
+      share_.keys->left(id_of(one.waiting.seq));
+    }
     if (!keys_.empty()) forget_key(*one.message, one.waiting.seq);
     released.push_back({std::move(one.message), one.expires_at, count});
   }
