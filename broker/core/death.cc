@@ -80,6 +80,26 @@ FieldArray longer_history(FieldArray history, FieldTable entry, const Death& dea
   return history;
 }
 
+// Whether `visit(reason, queue)` is true for a death of the history; looks at them from the latest
+// on until it is.
+template <class Visit>
+bool any_death(const Message& message, Visit visit) {
+  const std::optional<PropertiesView> view = parse_properties(message.properties());
+  if (!view || !view->headers) return false;
+  const std::optional<ValueView> value = view->headers->find(kDeaths);
+  const std::optional<ArrayView> deaths = value ? as_array(*value) : std::nullopt;
+  if (!deaths) return false;
+  const auto text_of = [](const TableView& entry, std::string_view key) {
+    const std::optional<ValueView> found = entry.find(key);
+    return found ? as_string(*found).value_or(std::string_view()) : std::string_view();
+  };
+  for (const ValueView& death : *deaths) {
+    const std::optional<TableView> entry = as_table(death);
+    if (entry && visit(text_of(*entry, "reason"), text_of(*entry, "queue"))) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::string_view death_reason_name(DeathReason reason) {
@@ -163,34 +183,17 @@ MessageRef due_copy(const Message& message) {
 
 bool died_in(const Message& message, std::string_view queue) {
   if (!has_mark(message.properties(), PropertyMark::own_deaths)) return false;
-  const std::optional<PropertiesView> view = parse_properties(message.properties());
-  if (!view || !view->headers) return false;
-  const std::optional<ValueView> value = view->headers->find(kDeaths);
-  const std::optional<ArrayView> deaths = value ? as_array(*value) : std::nullopt;
-  if (!deaths) return false;
-  for (const ValueView& death : *deaths) {
-    const std::optional<TableView> entry = as_table(death);
-    const auto where = entry ? entry->find("queue") : std::nullopt;
-    if (where && as_string(*where) == queue) return true;
-  }
-  return false;
+  return any_death(message,
+                   [queue](std::string_view, std::string_view where) { return where == queue; });
 }
 
 bool runs_in_circles(const Message& dead_copy, std::string_view queue) {
-  const std::optional<PropertiesView> view = parse_properties(dead_copy.properties());
-  if (!view || !view->headers) return false;
-  const std::optional<ValueView> value = view->headers->find(kDeaths);
-  const std::optional<ArrayView> deaths = value ? as_array(*value) : std::nullopt;
-  if (!deaths) return false;
-  for (const ValueView& death : *deaths) {
-    const std::optional<TableView> entry = as_table(death);
-    if (!entry) continue;
-    const auto reason = entry->find("reason");
-    if (reason && as_string(*reason) == "rejected") return false;
-    const auto where = entry->find("queue");
-    if (where && as_string(*where) == queue) return true;
-  }
-  return false;
+  bool died_here = false;
+  any_death(dead_copy, [&](std::string_view reason, std::string_view where) {
+    died_here = reason != "rejected" && where == queue;
+    return died_here || reason == "rejected";
+  });
+  return died_here;
 }
 
 }  // namespace harrier

@@ -8,13 +8,13 @@
 #include <nlohmann/json.hpp>
 
 #include "broker/config/config.h"
-#include "cli/admin_client.h"
 #include "cli/commands.h"
+#include "cli/tell_broker.h"
 
 namespace harrier {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 struct DelayedOptions {
   std::string queue;
@@ -25,27 +25,14 @@ struct DelayedOptions {
 };
 
 int delayed(const DelayedOptions& options, Terminal terminal) {
-  Json request{{"command", "delayed"}, {"vhost", options.vhost}, {"queue", options.queue}};
+  AdminFields request{{"command", "delayed"}, {"vhost", options.vhost}, {"queue", options.queue}};
   if (options.release) request["release"] = "true";
   if (!options.cancel_key.empty()) request["cancel"] = options.cancel_key;
-  const auto reply =
-      ask_broker(options.data_dir, request.dump(-1, ' ', false, Json::error_handler_t::replace));
-  if (!reply) {
-    terminal.err << "harrier: " << reply.error().why << "\n";
-    return reply.error().exit_code;
-  }
-  Json answer = Json::parse(*reply, nullptr, false);
-  if (answer.is_discarded() || !answer.contains("ok")) {
-    const bool said = answer.contains("error") && answer["error"].is_string();
-    terminal.err << "harrier: "
-                 << (said ? answer["error"].get<std::string>()
-                          : "the broker's reply makes no sense: " + *reply)
-                 << "\n";
-    return kExitFailed;
-  }
-  answer.erase("ok");
-  terminal.out << answer.dump() << "\n";
-  return 0;
+  return tell_broker(options.data_dir, request, terminal, [&](const std::string& answer) {
+    Json shown = Json::parse(answer);
+    shown.erase("ok");
+    terminal.out << shown.dump() << "\n";
+  });
 }
 
 }  // namespace
@@ -57,10 +44,7 @@ RunCommand define_delayed(CLI::App& app) {
   app.add_option("--cancel", options->cancel_key, "Drops those published with that x-cancel-key")
       ->type_name("KEY");
   app.add_flag("--release", options->release, "Lets all of them come at once");
-  app.add_option("-d,--data-dir", options->data_dir, "The running broker's data directory")
-      ->type_name("DIR")
-      ->envname("HARRIER_DATA_DIR")
-      ->capture_default_str();
+  add_data_dir(app, options->data_dir);
   return [options](Terminal terminal) { return delayed(*options, terminal); };
 }
 

@@ -7,17 +7,14 @@
 #include <vector>
 
 #include <CLI/App.hpp>
-#include <nlohmann/json.hpp>
 
 #include "broker/config/config.h"
 #include "broker/config/config_file.h"
-#include "cli/admin_client.h"
 #include "cli/commands.h"
+#include "cli/tell_broker.h"
 
 namespace harrier {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 struct Options {
   std::string data_dir = Config().store.data_dir;
@@ -36,8 +33,8 @@ struct Options {
   const CLI::Option* key_given = nullptr;
 };
 
-Json request_for(const Options& options) {
-  Json request{{"command", "redrive"}};
+AdminFields request_for(const Options& options) {
+  AdminFields request{{"command", "redrive"}};
   if (options.status) {
     request["status"] = "true";
     return request;
@@ -70,24 +67,7 @@ int redrive(const Options& options, Terminal terminal) {
     terminal.err << "harrier: redrive needs a queue, or --status, or --cancel JOB\n";
     return kExitUsage;
   }
-  const auto reply = ask_broker(
-      options.data_dir, request_for(options).dump(-1, ' ', false, Json::error_handler_t::replace));
-  if (!reply) {
-    terminal.err << "harrier: " << reply.error().why << "\n";
-    return reply.error().exit_code;
-  }
-  const Json answer = Json::parse(*reply, nullptr, false);
-  if (answer.is_discarded() || !answer.contains("ok")) {
-    const bool said = answer.contains("error") && answer["error"].is_string();
-    terminal.err << "harrier: "
-                 << (said ? answer["error"].get<std::string>()
-                          : "the broker's reply makes no sense: " + *reply)
-                 << "\n";
-    return kExitFailed;
-  }
-  for (const Json& row : answer.value("rows", Json::array()))
-    terminal.out << row.dump() << "\n";
-  return 0;
+  return tell_broker(options.data_dir, request_for(options), terminal, print_rows(terminal));
 }
 
 }  // namespace
@@ -118,10 +98,7 @@ RunCommand define_redrive(CLI::App& app) {
   app.add_option("-p,--vhost", options->vhost, "The virtual host")
       ->type_name("NAME")
       ->capture_default_str();
-  app.add_option("-d,--data-dir", options->data_dir, "The running broker's data directory")
-      ->type_name("DIR")
-      ->envname("HARRIER_DATA_DIR")
-      ->capture_default_str();
+  add_data_dir(app, options->data_dir);
   return [options](Terminal terminal) { return redrive(*options, terminal); };
 }
 

@@ -2,23 +2,18 @@
 
 #include <map>
 #include <memory>
-#include <ostream>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <CLI/App.hpp>
-#include <nlohmann/json.hpp>
 
 #include "broker/config/config.h"
-#include "broker/config/config_file.h"
-#include "cli/admin_client.h"
 #include "cli/commands.h"
+#include "cli/tell_broker.h"
 
 namespace harrier {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 struct Settings {
   std::string data_dir = Config().store.data_dir;
@@ -29,10 +24,7 @@ using Shared = std::shared_ptr<Settings>;
 
 Shared define_common(CLI::App& app) {
   auto settings = std::make_shared<Settings>();
-  app.add_option("-d,--data-dir", settings->data_dir, "The running broker's data directory")
-      ->type_name("DIR")
-      ->envname("HARRIER_DATA_DIR")
-      ->capture_default_str();
+  add_data_dir(app, settings->data_dir);
   return settings;
 }
 
@@ -51,48 +43,12 @@ void add_vhost(CLI::App& app, const Shared& settings) {
       ->type_name("NAME");
 }
 
-// JSON is UTF-8; other octets throw.
-std::string request_for(std::string_view command, const Settings& settings) {
-  Json request = Json::object();
-  request["command"] = command;
+int tell(std::string_view command, const Settings& settings, Terminal terminal) {
+  AdminFields request{{"command", std::string(command)}};
   for (const auto& [name, value] : settings.fields) {
     if (!value.empty()) request[name] = value;
   }
-  return request.dump();
-}
-
-// Rows go out as one line of JSON each.
-int report(const std::string& line, Terminal terminal) {
-  const Json reply = Json::parse(line);
-  if (reply.contains("error")) {
-    terminal.err << "harrier: " << reply["error"].get<std::string>() << "\n";
-    return kExitFailed;
-  }
-  if (!reply.contains("rows")) return 0;
-  for (const Json& row : reply["rows"])
-    terminal.out << row.dump() << "\n";
-  return 0;
-}
-
-int tell(std::string_view command, const Settings& settings, Terminal terminal) {
-  std::string request;
-  try {
-    request = request_for(command, settings);
-  } catch (const Json::exception&) {
-    terminal.err << "harrier: what is told to the broker has to be UTF-8\n";
-    return kExitUsage;
-  }
-  const auto reply = ask_broker(settings.data_dir, request);
-  if (!reply) {
-    terminal.err << "harrier: " << reply.error().why << "\n";
-    return reply.error().exit_code;
-  }
-  try {
-    return report(*reply, terminal);
-  } catch (const Json::exception&) {
-    terminal.err << "harrier: the broker's reply makes no sense: " << *reply << "\n";
-    return kExitFailed;
-  }
+  return tell_broker(settings.data_dir, request, terminal, print_rows(terminal));
 }
 
 // `command` outlives the process's main().

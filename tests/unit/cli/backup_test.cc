@@ -27,7 +27,7 @@ TEST_CASE("without a broker on the data directory it says so and ends with 69") 
 TEST_CASE("a directory whose name is not UTF-8 is refused") {
   const Ran ran = run_harrier({"backup", "\xff"});
   CHECK(ran.exit_code != 0);
-  CHECK(ran.err == "harrier: the name of the directory has to be UTF-8\n");
+  CHECK(ran.err == "harrier: what is told to the broker has to be UTF-8\n");
 }
 
 TEST_CASE("backup --help tells how to restore") {

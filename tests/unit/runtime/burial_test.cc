@@ -95,16 +95,21 @@ struct Course {
 
 constexpr Course kCourses[] = {{2, 0}, {2, 1}, {3, 0}, {3, 1}, {3, 2}};
 
+template <class Try>
+void on_every_course(Try attempt) {
+  for (const Course& course : kCourses) {
+    CAPTURE(course.shards);
+    CAPTURE(course.from);
+    attempt(course.shards, course.from);
+  }
+}
+
 }  // namespace
 
 TEST_SUITE("Burial across shards") {
   TEST_CASE(
       "a dead letter is in every queue it goes to, wherever each lives, and in its old no more") {
-    for (const Course& course : kCourses) {
-      const auto shards = course.shards;
-      const auto from = course.from;
-      CAPTURE(shards);
-      CAPTURE(from);
+    on_every_course([](ShardIndex shards, ShardIndex from) {
       MemoryStore store;
       Graveyard yard(shards, from, &store);
       yard.cluster.publish(yard.source, {published("a"), published("b"), published("c", false)});
@@ -119,18 +124,14 @@ TEST_SUITE("Burial across shards") {
       CHECK(stored_in(store) == expected);
       for (const std::string& name : yard.names)
         CHECK(yard.cluster.drain(name) == Bodies{"a", "b", "c"});
-    }
+    });
   }
 
   TEST_CASE("after a crash it is in its old place or in all of the new ones") {
-    for (const Course& course : kCourses) {
-      const auto shards = course.shards;
-      const auto from = course.from;
+    on_every_course([](ShardIndex shards, ShardIndex from) {
       bool old = false;
       bool moved = false;
       for (int turns = 0; turns < 6; ++turns) {
-        CAPTURE(shards);
-        CAPTURE(from);
         CAPTURE(turns);
         MemoryStore store;
         Graveyard yard(shards, from, &store);
@@ -151,15 +152,11 @@ TEST_SUITE("Burial across shards") {
       }
       CHECK(old);
       CHECK(moved);
-    }
+    });
   }
 
   TEST_CASE("while the store holds changes over several shards it stays where it is") {
-    for (const Course& course : kCourses) {
-      const auto shards = course.shards;
-      const auto from = course.from;
-      CAPTURE(shards);
-      CAPTURE(from);
+    on_every_course([](ShardIndex shards, ShardIndex from) {
       MemoryStore store;
       Graveyard yard(shards, from, &store);
       yard.cluster.publish(yard.source, {published("m")});
@@ -174,15 +171,11 @@ TEST_SUITE("Burial across shards") {
       CHECK(stored_in(store) == Bodies(shards, "m"));
       for (const std::string& name : yard.names)
         CHECK(yard.cluster.drain(name) == Bodies{"m"});
-    }
+    });
   }
 
   TEST_CASE("many of one queue keep their order in all of them") {
-    for (const Course& course : kCourses) {
-      const auto shards = course.shards;
-      const auto from = course.from;
-      CAPTURE(shards);
-      CAPTURE(from);
+    on_every_course([](ShardIndex shards, ShardIndex from) {
       Graveyard yard(shards, from);
       Bodies bodies;
       for (int i = 0; i < 200; ++i)
@@ -200,7 +193,7 @@ TEST_SUITE("Burial across shards") {
       CHECK(yard.cluster.queue(yard.source).ready_count() == 50);
       for (const std::string& name : yard.names)
         CHECK(yard.cluster.drain(name) == Bodies(bodies.begin(), bodies.begin() + 150));
-    }
+    });
   }
 
   TEST_CASE(
@@ -252,11 +245,7 @@ TEST_SUITE("Burial across shards") {
   }
 
   TEST_CASE("where one of its queues is being deleted, the others get it") {
-    for (const Course& course : kCourses) {
-      const auto shards = course.shards;
-      const auto from = course.from;
-      CAPTURE(shards);
-      CAPTURE(from);
+    on_every_course([](ShardIndex shards, ShardIndex from) {
       MemoryStore store;
       Graveyard yard(shards, from, &store);
       const std::string victim = yard.names.back();
@@ -270,15 +259,11 @@ TEST_SUITE("Burial across shards") {
       for (const std::string& name : yard.names) {
         if (name != victim) CHECK(yard.cluster.drain(name) == Bodies{"m"});
       }
-    }
+    });
   }
 
   TEST_CASE("a source that is deleted meanwhile takes nothing back") {
-    for (const Course& course : kCourses) {
-      const auto shards = course.shards;
-      const auto from = course.from;
-      CAPTURE(shards);
-      CAPTURE(from);
+    on_every_course([](ShardIndex shards, ShardIndex from) {
       MemoryStore store;
       Graveyard yard(shards, from, &store);
       yard.cluster.publish(yard.source, {published("m")});
@@ -286,6 +271,6 @@ TEST_SUITE("Burial across shards") {
       yard.reject_all();
       CHECK(yard.cluster.delete_queue(0, yard.source) == "ok");
       CHECK(stored_in(store) == Bodies(shards, "m"));
-    }
+    });
   }
 }

@@ -84,20 +84,24 @@ std::vector<Course> courses() {
   return all;
 }
 
+template <class Try>
+void on_every_course(Try attempt) {
+  for (const Course& course : courses()) {
+    CAPTURE(course.shards);
+    CAPTURE(course.at);
+    CAPTURE(course.home);
+    attempt(course.shards, course.at, course.home);
+  }
+}
+
 }  // namespace
 
 TEST_SUITE("Full queues on several shards: confirms") {
   TEST_CASE(
       "what a full queue refuses is nacked, in the order of the publishes, what others take "
       "acked") {
-    for (const Course& course : courses()) {
-      const auto shards = course.shards;
-      const auto at = course.at;
-      const auto home = course.home;
+    on_every_course([](ShardIndex shards, ShardIndex at, ShardIndex home) {
       for (const bool persistent : {false, true}) {
-        CAPTURE(shards);
-        CAPTURE(at);
-        CAPTURE(home);
         CAPTURE(persistent);
         Node node(shards);
         const auto client = Client::logged_in(node, at);
@@ -117,17 +121,11 @@ TEST_SUITE("Full queues on several shards: confirms") {
         CHECK(node.queue(other).ready_count() == 2);
         CHECK(stored_count(node) == (persistent ? 3 : 0));
       }
-    }
+    });
   }
 
   TEST_CASE("one full queue among several: nacked, and the others have it") {
-    for (const Course& course : courses()) {
-      const auto shards = course.shards;
-      const auto at = course.at;
-      const auto home = course.home;
-      CAPTURE(shards);
-      CAPTURE(at);
-      CAPTURE(home);
+    on_every_course([](ShardIndex shards, ShardIndex at, ShardIndex home) {
       Node node(shards);
       const auto client = Client::logged_in(node, at);
       Names names;
@@ -148,18 +146,12 @@ TEST_SUITE("Full queues on several shards: confirms") {
       CHECK(answers(*client) == "1- ");
       for (ShardIndex index = 0; index < shards; ++index)
         CHECK(node.queue(names[index]).ready_count() == (index == home ? 0 : 1));
-    }
+    });
   }
 
   TEST_CASE(
       "what is refused to be dead-lettered is nacked and goes to its queue, wherever that is") {
-    for (const Course& course : courses()) {
-      const auto shards = course.shards;
-      const auto at = course.at;
-      const auto home = course.home;
-      CAPTURE(shards);
-      CAPTURE(at);
-      CAPTURE(home);
+    on_every_course([](ShardIndex shards, ShardIndex at, ShardIndex home) {
       Node node(shards);
       const auto client = Client::logged_in(node, at);
       const std::string full = node.name_at(home);
@@ -175,17 +167,11 @@ TEST_SUITE("Full queues on several shards: confirms") {
       CHECK(client->next_name() == "basic.deliver");
       CHECK(client->last.body == "refused");
       CHECK(stored_count(node) == 1);
-    }
+    });
   }
 
   TEST_CASE("room that a consumer makes is there for the next publish behind its ack") {
-    for (const Course& course : courses()) {
-      const auto shards = course.shards;
-      const auto at = course.at;
-      const auto home = course.home;
-      CAPTURE(shards);
-      CAPTURE(at);
-      CAPTURE(home);
+    on_every_course([](ShardIndex shards, ShardIndex at, ShardIndex home) {
       Node node(shards);
       const auto client = Client::logged_in(node, at);
       const std::string full = node.name_at(home);
@@ -205,19 +191,13 @@ TEST_SUITE("Full queues on several shards: confirms") {
       CHECK(client->next_name() == "basic.get-ok");
       CHECK(client->take<BasicAck>().delivery_tag == 2);
       CHECK(client->take<BasicNack>().delivery_tag == 3);
-    }
+    });
   }
 }
 
 TEST_SUITE("Full queues on several shards: transactions") {
   TEST_CASE("a commit of which one queue would refuse a part does nothing on any shard") {
-    for (const Course& course : courses()) {
-      const auto shards = course.shards;
-      const auto at = course.at;
-      const auto home = course.home;
-      CAPTURE(shards);
-      CAPTURE(at);
-      CAPTURE(home);
+    on_every_course([](ShardIndex shards, ShardIndex at, ShardIndex home) {
       Node node(shards);
       const auto client = Client::logged_in(node, at);
       Names names;
@@ -243,17 +223,11 @@ TEST_SUITE("Full queues on several shards: transactions") {
       }
       for (ShardIndex index = 0; index < shards; ++index)
         CHECK(node.queue(names[index]).ready_count() == (index == home ? 1 : 2));
-    }
+    });
   }
 
   TEST_CASE("acks of a refused commit did not happen either") {
-    for (const Course& course : courses()) {
-      const auto shards = course.shards;
-      const auto at = course.at;
-      const auto home = course.home;
-      CAPTURE(shards);
-      CAPTURE(at);
-      CAPTURE(home);
+    on_every_course([](ShardIndex shards, ShardIndex at, ShardIndex home) {
       Node node(shards);
       const auto client = Client::logged_in(node, at);
       const std::string full = node.name_at(home);
@@ -270,17 +244,11 @@ TEST_SUITE("Full queues on several shards: transactions") {
       expect_partial(*client);
       CHECK(node.queue(from).ready_count() == 1);
       CHECK(stored_count(node) == 1);
-    }
+    });
   }
 
   TEST_CASE("of two commits at once for the last place one is done and one refused") {
-    for (const Course& course : courses()) {
-      const auto shards = course.shards;
-      const auto at = course.at;
-      const auto home = course.home;
-      CAPTURE(shards);
-      CAPTURE(at);
-      CAPTURE(home);
+    on_every_course([](ShardIndex shards, ShardIndex at, ShardIndex home) {
       Node node(shards);
       const auto first = Client::logged_in(node, at);
       const auto second = Client::logged_in(node, static_cast<ShardIndex>((at + 1) % shards));
@@ -304,17 +272,11 @@ TEST_SUITE("Full queues on several shards: transactions") {
       CHECK(node.queue(full).ready_count() == 2);
       CHECK(node.queue(other).ready_count() == 1);
       CHECK(stored_count(node) == 3);
-    }
+    });
   }
 
   TEST_CASE("room that a commit keeps is not there for others until it is done") {
-    for (const Course& course : courses()) {
-      const auto shards = course.shards;
-      const auto at = course.at;
-      const auto home = course.home;
-      CAPTURE(shards);
-      CAPTURE(at);
-      CAPTURE(home);
+    on_every_course([](ShardIndex shards, ShardIndex at, ShardIndex home) {
       Node node(shards);
       const auto client = Client::logged_in(node, at);
       const auto other = Client::logged_in(node, home);
@@ -349,17 +311,11 @@ TEST_SUITE("Full queues on several shards: transactions") {
       CHECK(client->last.body == "kept");
       other->publish(full, "after");
       CHECK(other->take<BasicAck>().delivery_tag == 2);
-    }
+    });
   }
 
   TEST_CASE("a queue deleted after it kept room is as good as none, and the rest is done") {
-    for (const Course& course : courses()) {
-      const auto shards = course.shards;
-      const auto at = course.at;
-      const auto home = course.home;
-      CAPTURE(shards);
-      CAPTURE(at);
-      CAPTURE(home);
+    on_every_course([](ShardIndex shards, ShardIndex at, ShardIndex home) {
       Node node(shards);
       const auto client = Client::logged_in(node, at);
       const auto other = Client::logged_in(node, home);
@@ -382,18 +338,12 @@ TEST_SUITE("Full queues on several shards: transactions") {
       client->publish(beside, "full", true);
       client->send(1, TxCommit{});
       expect_partial(*client);
-    }
+    });
   }
 
   TEST_CASE("a connection lost during its commit leaves no room kept") {
-    for (const Course& course : courses()) {
-      const auto shards = course.shards;
-      const auto at = course.at;
-      const auto home = course.home;
+    on_every_course([](ShardIndex shards, ShardIndex at, ShardIndex home) {
       for (int turns = 0; turns < 5; ++turns) {
-        CAPTURE(shards);
-        CAPTURE(at);
-        CAPTURE(home);
         CAPTURE(turns);
         Node node(shards);
         const auto other = Client::logged_in(node, home);
@@ -416,6 +366,6 @@ TEST_SUITE("Full queues on several shards: transactions") {
         other->publish(full, "too many");
         CHECK(answers(*other) == (done == 0 ? "1+ 2+ 3- " : "1+ 2- "));
       }
-    }
+    });
   }
 }
