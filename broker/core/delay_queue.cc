@@ -17,7 +17,8 @@ constexpr std::size_t kHashDigits = 17;  // with a dash
 
 std::string delay_queue_name(std::string_view exchange) {
   std::string name(kPrefix);
-  if (name.size() + exchange.size() <= kNameOctetsMax) return name.append(exchange);
+  // Whole names are shorter than all that are cut.
+  if (name.size() + exchange.size() + kHashDigits <= kNameOctetsMax) return name.append(exchange);
   name.append(exchange.substr(0, kNameOctetsMax - kPrefix.size() - kHashDigits));
   return name + fmt::format("-{:016x}", stable_hash(exchange));
 }

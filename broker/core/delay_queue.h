@@ -13,7 +13,7 @@ namespace harrier {
 
 inline constexpr std::string_view kDelayedExchangeType = "x-delayed-message";
 
-// At most 255 octets, and no other exchange's.
+// At most 255 octets. Two exchanges with very long names may have the same, if their hashes meet.
 std::string delay_queue_name(std::string_view exchange);
 
 bool is_delay_queue(std::string_view queue);

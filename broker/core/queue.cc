@@ -128,7 +128,8 @@ Enqueued Queue::enqueue(MessageRef message, Timestamp now, Admission admission) 
   }
   if (admission == Admission::reserved) {
     release(1, message->body().size());
-  } else if (settings_.overflow != Overflow::drop_head && refuses(message)) {
+  } else if (admission == Admission::asked && settings_.overflow != Overflow::drop_head &&
+             refuses(message)) {
     return Enqueued::refused;
   }
   const bool durable = is_durable() && message->persistent();

@@ -38,6 +38,7 @@ enum class Enqueued : std::uint8_t {
 enum class Admission : std::uint8_t {
   asked,     // the queue may refuse it
   reserved,  // Queue::reserve() kept room for it
+  accepted,  // it was confirmed when it was delayed: it is not refused any more
 };
 
 // A message taken by basic.get.

@@ -51,7 +51,10 @@ class DefaultExchange final : public ExchangeType {
   void route(const RoutingInput& input, Destinations& out) const override {
     for (const std::string_view key : input.routing_keys) {
       const auto found = queues_.find(key);
-      if (found != queues_.end()) out.push_back({found->second.handle.get(), nullptr});
+      // What is put into a delay queue comes from its exchange alone: any other way in could be a
+      // circle that nobody sees.
+      if (found != queues_.end() && !is_delay_queue(key))
+        out.push_back({found->second.handle.get(), nullptr});
     }
   }
 

@@ -66,17 +66,20 @@ std::uint64_t Burial::spread(const MessageRef& message, DeathReason reason) {
   std::uint64_t durable_on = 0;
   for (QueueHandle* queue : queues_) {
     const bool may_run_in_circles = reason == DeathReason::rejected || reason == DeathReason::due;
+    const Admission admission = reason == DeathReason::due ? Admission::accepted : Admission::asked;
     if (!may_run_in_circles && runs_in_circles(*message, queue->name())) continue;
     if (message->persistent() && queue->definition().durable) {
       durable_on |= std::uint64_t{1} << queue->home();
     }
     if (Queue* here = queue->queue()) {
-      here->enqueue(message, shard_.now());
+      here->enqueue(message, shard_.now(), admission);
     } else if (queue->home() != shard_.index()) {
-      shard_.send(queue->home(),
-                  [&there = shard_.broker().shard(queue->home()), id = queue->id(), message] {
-                    if (Queue* home = there.find_queue(id)) home->enqueue(message, there.now());
-                  });
+      shard_.send(queue->home(), [&there = shard_.broker().shard(queue->home()), id = queue->id(),
+                                  message, admission] {
+        if (Queue* home = there.find_queue(id)) {
+          home->enqueue(message, there.now(), admission);
+        }
+      });
     }
   }
   return durable_on;

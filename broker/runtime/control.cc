@@ -6,6 +6,7 @@
 #include "broker/core/definition_records.h"
 #include "broker/core/delay_queue.h"
 #include "broker/core/queue_lanes.h"
+#include "broker/core/resource_names.h"
 #include "broker/runtime/broker.h"
 #include "broker/runtime/events.h"
 #include "broker/runtime/shard.h"
@@ -51,6 +52,13 @@ void Control::declare_exchange(Shard& from, std::string vhost, ExchangeDefinitio
     if (!found) return answer(from, std::move(done), fail(found.error()));
     if (*found != nullptr) return answer(from, std::move(done), {});
     if (wanted.type == kDelayedExchangeType) {
+      if (shard0().find_vhost(vhost)->find_queue(delay_queue_name(wanted.name)) != nullptr) {
+        return answer(from, std::move(done),
+                      fail(ProtocolError{ReplyCode::precondition_failed,
+                                         exchange_text(wanted.name, vhost) +
+                                             " needs a queue whose name another exchange's has: "
+                                             "choose a shorter name"}));
+      }
       create_queue(shard0(), delay_queue_of(wanted, vhost), false,
                    [](const Result<void, ProtocolError>&) {});
     }

@@ -62,7 +62,8 @@ Spread spread(Channel& channel, const MessageRef& message, const std::vector<Que
   Sessions& sessions = channel.connection().sessions();
   Spread result;
   for (QueueHandle* queue : queues) {
-    if (message->persistent() && queue->definition().durable) {
+    // A transient message may cancel persistent ones.
+    if ((message->persistent() || message->has_delay_headers()) && queue->definition().durable) {
       result.durable_on |= std::uint64_t{1} << queue->home();
     }
     if (queue->home() != here.index()) {

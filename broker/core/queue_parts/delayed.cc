@@ -23,7 +23,8 @@ DelayedMessages::DelayedMessages(LevelShare& share, std::optional<LaneId> lane, 
 void DelayedMessages::recover(const DelayRecord& record) {
   append(record.due, record.seq, record.count);  // recover(lane) makes it a heap
   if (record.cancel_key.empty()) return;
-  keys_.emplace(stable_hash(record.cancel_key), Cancellable{record.seq, record.body_bytes, true});
+  keys_.emplace(std::pair(stable_hash(record.cancel_key), record.seq),
+                Cancellable{record.body_bytes, true});
 }
 
 void DelayedMessages::recover(const RecoveredLane& lane) {
@@ -44,7 +45,7 @@ void DelayedMessages::drop_outside(const RecoveredLane& lane) {
     share_.batch.delete_record(delay_record_key(*lane_, one.seq));
     return true;
   });
-  std::erase_if(keys_, [&](const auto& key) { return is_gone(key.second.seq); });
+  std::erase_if(keys_, [&](const auto& key) { return is_gone(key.first.second); });
 }
 
 // Transient messages did not survive. Were their places left open, the floor of the lane would stop
@@ -86,8 +87,8 @@ void DelayedMessages::add(Arrival arrival, Timestamp now) {
   bytes_ += message.body().size();
   if (!key.empty()) {
     keys_.emplace(
-        stable_hash(key),
-        Cancellable{seq, static_cast<std::uint32_t>(message.body().size()), message.persistent()});
+        std::pair(stable_hash(key), seq),
+        Cancellable{static_cast<std::uint32_t>(message.body().size()), message.persistent()});
   }
   append(arrival.due, seq, arrival.delivery_count);
   std::push_heap(waiting_.begin(), waiting_.end(), Later{});
@@ -178,12 +179,32 @@ void DelayedMessages::read_collected() {
   for (const auto& [seq, at] : by_seq_) {
     if (collected_[at].message) continue;
     if (from == end || seq > end + kGapMax) {
-      if (from < end) read(from, end);
+      if (from < end) to_ask_.push_back({from, end});
       from = seq;
     }
     end = seq + 1;
   }
-  if (from < end) read(from, end);
+  if (from < end) to_ask_.push_back({from, end});
+  collected_bytes_ = 0;
+  read_on();
+}
+
+void DelayedMessages::read_on() {
+  for (; !to_ask_.empty() && asked_.size() < kPagesAtOnce; to_ask_.pop_front())
+    read(to_ask_.front().from, to_ask_.front().end);
+}
+
+// What of it was not read waits again.
+void DelayedMessages::give_back(const Asked& range) {
+  auto place =
+      std::lower_bound(by_seq_.begin(), by_seq_.end(), std::pair(range.from, std::size_t{0}));
+  for (; place != by_seq_.end() && place->first < range.end; ++place) {
+    Collected& one = collected_[place->second];
+    if (one.message || one.gone) continue;
+    one.back = true;
+    waiting_.push_back(one.waiting);
+    std::push_heap(waiting_.begin(), waiting_.end(), Later{});
+  }
 }
 
 void DelayedMessages::read(Sequence from, Sequence end) {
@@ -196,7 +217,8 @@ DelayedMessages::Collected* DelayedMessages::find_collected(Sequence seq) {
   const auto found =
       std::lower_bound(by_seq_.begin(), by_seq_.end(), std::pair(seq, std::size_t{0}));
   if (found == by_seq_.end() || found->first != seq) return nullptr;
-  return &collected_[found->second];
+  Collected& one = collected_[found->second];
+  return one.back ? nullptr : &one;
 }
 
 void DelayedMessages::paged_in(LanePage&& page) {
@@ -206,11 +228,20 @@ void DelayedMessages::paged_in(LanePage&& page) {
   for (StoredEntry& entry : page.entries) {
     Collected* one = find_collected(entry.seq);
     if (one == nullptr || one->gone) continue;
+    collected_bytes_ += entry.message->footprint();
     one->message = std::move(entry.message);
     one->expires_at = entry.expires_at;
   }
-  if (page.next >= asked.end) return;
-  if (!page.damage) return read(page.next, asked.end);
+  const bool is_enough = collected_bytes_ >= kCollectedBytes;
+  if (is_enough) {
+    for (const Asked& range : std::exchange(to_ask_, {}))
+      give_back(range);
+  }
+  if (page.next >= asked.end) return read_on();
+  if (!page.damage) {
+    if (is_enough) return give_back({page.next, asked.end});
+    return read(page.next, asked.end);
+  }
   for (Sequence seq = page.next; seq < asked.end; ++seq) {
     Collected* one = find_collected(seq);
     if (one == nullptr || one->gone) continue;
@@ -218,13 +249,15 @@ void DelayedMessages::paged_in(LanePage&& page) {
     --count_;
     ++unreadable_;
   }
+  read_on();
 }
 
 std::vector<DelayedMessages::Released> DelayedMessages::take_released() {
   std::vector<Released> released;
-  if (!asked_.empty()) return released;
+  if (!asked_.empty() || !to_ask_.empty()) return released;
   released.reserve(collected_.size());
   for (Collected& one : collected_) {
+    if (one.back) continue;
     const std::uint32_t count = take_count(one.waiting);
     if (one.gone) continue;
     --count_;
@@ -259,17 +292,16 @@ void DelayedMessages::settle(Sequence seq, Tally was) {
 void DelayedMessages::forget_key(const Message& message, Sequence seq) {
   const std::string key = cancel_key_of(message);
   if (key.empty()) return;
-  const auto [begin, end] = keys_.equal_range(stable_hash(key));
-  const auto found =
-      std::find_if(begin, end, [seq](const auto& one) { return one.second.seq == seq; });
-  if (found != end) keys_.erase(found);
+  keys_.erase(std::pair(stable_hash(key), seq));
 }
 
 std::size_t DelayedMessages::cancel(std::string_view key) {
-  const auto [begin, end] = keys_.equal_range(stable_hash(key));
+  const std::uint64_t hash = stable_hash(key);
+  const auto begin = keys_.lower_bound(std::pair(hash, Sequence{0}));
+  auto end = begin;
   std::size_t dropped = 0;
-  for (auto one = begin; one != end; ++one, ++dropped)
-    drop(one->second);
+  for (; end != keys_.end() && end->first.first == hash; ++end, ++dropped)
+    drop(end->first.second, end->second);
   keys_.erase(begin, end);
   if (cancelled_.size() > 64 && cancelled_.size() > waiting_.size() / 2) {
     std::erase_if(waiting_, [this](const Waiting& one) { return cancelled_.contains(one.seq); });
@@ -279,22 +311,22 @@ std::size_t DelayedMessages::cancel(std::string_view key) {
   return dropped;
 }
 
-void DelayedMessages::drop(const Cancellable& one) {
+void DelayedMessages::drop(Sequence seq, const Cancellable& one) {
   --count_;
   bytes_ -= std::min<std::uint64_t>(bytes_, one.body_bytes);
-  bool stored = held_.erase(one.seq) == 0;
-  if (Collected* collected = find_collected(one.seq)) {
+  bool stored = held_.erase(seq) == 0;
+  if (Collected* collected = find_collected(seq)) {
     collected->gone = true;
     collected->message = {};
     stored = collected->stored;
   } else {
-    large_counts_.erase(one.seq);
-    cancelled_.insert(one.seq);
+    large_counts_.erase(seq);
+    cancelled_.insert(seq);
   }
   if (stored) {
-    settle(one.seq, one.persistent ? Tally{1, one.body_bytes} : Tally{});
+    settle(seq, one.persistent ? Tally{1, one.body_bytes} : Tally{});
   } else if (share_.keys != nullptr) {
-    share_.keys->left(id_of(one.seq));
+    share_.keys->left(id_of(seq));
   }
 }
 
@@ -315,6 +347,7 @@ void DelayedMessages::clear() {
   held_.clear();
   collected_.clear();
   by_seq_.clear();
+  to_ask_.clear();
   keys_.clear();
   cancelled_.clear();
   count_ = 0;

@@ -120,6 +120,7 @@ class DelayedMessages {
   static constexpr std::uint64_t kCollectedBytes = std::uint64_t{2} << 20;
   // So many others in between are read with their neighbours: that costs less than another page.
   static constexpr Sequence kGapMax = 8;
+  static constexpr std::size_t kPagesAtOnce = 8;
 
   struct Later {
     bool operator()(const Waiting& a, const Waiting& b) const {
@@ -134,6 +135,7 @@ class DelayedMessages {
     Timestamp expires_at = kNoTime;
     bool stored = true;
     bool gone = false;  // cancelled, or damaged
+    bool back = false;  // in waiting_ again: too much was read
   };
 
   // Waits in memory for a lane.
@@ -144,7 +146,6 @@ class DelayedMessages {
   };
 
   struct Cancellable {
-    Sequence seq;
     std::uint32_t body_bytes;
     bool persistent;
   };
@@ -167,7 +168,9 @@ class DelayedMessages {
   Collected* find_collected(Sequence seq);
   void settle(Sequence seq, Tally was);
   void forget_key(const Message& message, Sequence seq);
-  void drop(const Cancellable& one);
+  void drop(Sequence seq, const Cancellable& one);
+  void read_on();
+  void give_back(const Asked& range);
   void drop_records();
   void drop_outside(const RecoveredLane& lane);
   void settle_gaps(const RecoveredLane& lane);
@@ -182,8 +185,10 @@ class DelayedMessages {
   std::vector<Collected> collected_;                      // as they are due
   std::vector<std::pair<Sequence, std::size_t>> by_seq_;  // where in collected_
   std::deque<Asked> asked_;                               // pages, in the order of their answers
-  std::unordered_multimap<std::uint64_t, Cancellable> keys_;  // by hash of the cancel key
-  std::unordered_set<Sequence> cancelled_;                    // still in waiting_
+  std::deque<Asked> to_ask_;
+  std::uint64_t collected_bytes_ = 0;                               // of memory, by what was read
+  std::map<std::pair<std::uint64_t, Sequence>, Cancellable> keys_;  // by hash of the cancel key
+  std::unordered_set<Sequence> cancelled_;                          // still in waiting_
   std::unordered_map<Sequence, Timestamp> returning_;
   std::size_t count_ = 0;
   std::uint64_t bytes_ = 0;

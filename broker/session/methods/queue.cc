@@ -143,7 +143,7 @@ Result<std::size_t, ProtocolError> close_unless(Queue* queue, bool if_unused, bo
     return fail(ProtocolError{ReplyCode::precondition_failed,
                               queue_text(definition.name, definition.vhost) + why});
   };
-  if (if_empty && queue->ready_count() > 0) return refuse(" not empty");
+  if (if_empty && queue->ready_count() + queue->delayed_count() > 0) return refuse(" not empty");
   if (if_unused && queue->consumer_count() > 0) return refuse(" in use");
   return queue->close();
 }

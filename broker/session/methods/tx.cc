@@ -44,7 +44,8 @@ std::uint64_t settle_held(Channel& channel, const Transaction& held) {
   for (const Transaction::Settle& settle : held.settles) {
     UnackedDelivery* delivery = channel.unacked().find(settle.tag);
     if (delivery == nullptr) continue;
-    if (delivery->queue->definition().durable && !returns(settle.how)) {
+    // A return may be one too many, and end the message.
+    if (delivery->queue->definition().durable) {
       durable_on |= std::uint64_t{1} << delivery->queue->home();
     }
     delivery->in_tx = false;

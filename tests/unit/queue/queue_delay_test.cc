@@ -141,6 +141,43 @@ TEST_SUITE("Queue: delay") {
     CHECK(bench.queue.ready_count() == 100);
   }
 
+  TEST_CASE("large ones that are due together are read a few at a time, however small the others") {
+    QueueBench bench(durable_queue());
+    FakeConsumer consumer;
+    bench.consume(consumer);
+    const std::string large(std::size_t{1} << 20, 'x');
+    for (int i = 0; i < 40; ++i) {
+      bench.queue.enqueue(delayed(large, 1000), bench.now);
+      for (int far = 0; i < 20 && far < 12; ++far)  // some are neighbours, others are not
+        bench.queue.enqueue(delayed("far", 3'600'000), bench.now);
+    }
+    bench.turns();
+    bench.now += Millis(1000);
+    bench.queue.tick(bench.now);
+    std::size_t most = 0;
+    std::size_t before = 0;
+    for (int round = 0; round < 1000 && consumer.deliveries.size() < 40; ++round) {
+      CHECK(bench.host.reads.size() <= 8);
+      bench.turn();
+      most = std::max(most, consumer.deliveries.size() - before);
+      before = consumer.deliveries.size();
+    }
+    CHECK(consumer.deliveries.size() == 40);
+    CHECK(most <= 16);
+    CHECK(bench.queue.delayed_count() == 240);
+  }
+
+  TEST_CASE("very many with the same cancel key come as quickly as others") {
+    QueueBench bench(durable_queue());
+    FakeConsumer consumer;
+    bench.consume(consumer);
+    for (int i = 0; i < 50'000; ++i)
+      bench.queue.enqueue(delayed("x", 1000, true, "campaign"), bench.now);
+    bench.pass(Millis(2000));
+    CHECK(consumer.deliveries.size() == 50'000);
+    CHECK(bench.queue.cancel_delayed("campaign") == 0);
+  }
+
   TEST_CASE("far away due times ask for a wake-up a day ahead, and again") {
     QueueBench bench(durable_queue());
     bench.queue.enqueue(delayed("a", std::int64_t{3} * 86'400'000), bench.now);
