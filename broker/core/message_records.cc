@@ -110,6 +110,8 @@ std::string key_record(const KeyRecord& record) {
   append_integer(record.id, value);
   append_integer(static_cast<std::uint64_t>(record.since.time_since_epoch().count()), value);
   append_integer(record.body_bytes, value);
+  append_integer(record.settings, value);
+  append_integer(static_cast<std::uint64_t>(record.expires_at.time_since_epoch().count()), value);
   return value;
 }
 
@@ -118,7 +120,7 @@ std::optional<KeyRecord> decode_key_record(std::string_view key, std::string_vie
   if (key.size() != kKeyRecords.size() + sizeof(std::uint32_t) + record.key.size()) {
     return std::nullopt;
   }
-  if (value.size() != 2 * sizeof(std::uint64_t) + sizeof(std::uint32_t)) return std::nullopt;
+  if (value.size() != 3 * sizeof(std::uint64_t) + 2 * sizeof(std::uint32_t)) return std::nullopt;
   key.remove_prefix(kKeyRecords.size());
   record.queue = LaneId{take_integer<std::uint32_t>(key)};
   std::copy(key.begin(), key.end(), record.key.begin());
@@ -126,6 +128,9 @@ std::optional<KeyRecord> decode_key_record(std::string_view key, std::string_vie
   record.since =
       Timestamp(Milliseconds(static_cast<std::int64_t>(take_integer<std::uint64_t>(value))));
   record.body_bytes = take_integer<std::uint32_t>(value);
+  record.settings = take_integer<std::uint32_t>(value);
+  record.expires_at =
+      Timestamp(Milliseconds(static_cast<std::int64_t>(take_integer<std::uint64_t>(value))));
   return record;
 }
 

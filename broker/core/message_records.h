@@ -64,6 +64,8 @@ struct KeyRecord {
   Sequence id = 0;
   Timestamp since{};
   std::uint32_t body_bytes = 0;
+  std::uint32_t settings = 0;  // a fingerprint of those it was recorded under
+  Timestamp expires_at = kNoTime;
 };
 
 std::string key_record_key(LaneId queue, const DeduplicationKey& key);

@@ -126,7 +126,7 @@ Enqueued Queue::enqueue(MessageRef message, Timestamp now, Admission admission) 
   if (keys_) [[unlikely]] {
     if (const auto met = meet_duplicate(message, now, admission)) return *met;
   }
-  if (admission == Admission::reserved) {
+  if (has_room_kept(admission)) {
     release(1, message->body().size());
   } else if (admission == Admission::asked && settings_.overflow != Overflow::drop_head &&
              refuses(message)) {
@@ -137,7 +137,7 @@ Enqueued Queue::enqueue(MessageRef message, Timestamp now, Admission admission) 
   Level& level = level_of(*message);
   const Level::Place place = level.place_for(*message, [this] { return has_free_consumer(); });
   if (keys_) [[unlikely]]
-    remember_key(level.id_of(level.next_sequence()), *message, durable, now);
+    remember_key(level.id_of(level.next_sequence()), *message, expires_at, now);
   if (place == Level::Place::store) {
     level.page_out(std::move(message), now, expires_at);
   } else {
@@ -268,6 +268,8 @@ void Queue::drop_surplus() {
 
 void Queue::die(Level& level, Sequence seq, DeathReason reason) {
   if (!settings_.dead_letter_exchange) return level.finish(seq);
+  // Already now: its copy may come back to this queue.
+  if (keys_) keys_->left(level.id_of(seq));
   MessageRef message = level.lay_out(seq, reason);
   if (message) {
     host_.dead_letter(*this, {level.id_of(seq), std::move(message), reason});

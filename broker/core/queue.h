@@ -38,7 +38,19 @@ enum class Enqueued : std::uint8_t {
 enum class Admission : std::uint8_t {
   asked,     // the queue may refuse it
   reserved,  // Queue::reserve() kept room for it
+  returned,  // likewise, and it died in this queue before, whatever its headers say
   accepted,  // it was confirmed when it was delayed: it is not refused any more
+};
+
+// Whether Queue::reserve() did.
+inline bool has_room_kept(Admission admission) {
+  return admission == Admission::reserved || admission == Admission::returned;
+}
+
+// What may become of a message with a key that the queue knows.
+enum class Duplicates : std::uint8_t {
+  dropped,  // whatever the queue does with them
+  kept,     // it is somewhere else, and stays there unless the queue takes it
 };
 
 // A message taken by basic.get.
@@ -105,9 +117,13 @@ class Queue {
   // enqueued as reserved, or all are released.
   [[nodiscard]] bool reserve(std::size_t count, std::uint64_t bytes);
   void release(std::size_t count, std::uint64_t bytes);
-  // Likewise for the keys of those messages, where a second one with a key would be refused.
-  [[nodiscard]] bool reserve_keys(std::span<const MessageRef> messages);
-  void release_keys(std::span<const MessageRef> messages);
+  // Likewise for the keys of those messages, where a second one with a key would be refused, or
+  // has to stay where it is. Before they come, deliveries of `ended` are over.
+  [[nodiscard]] bool reserve_keys(std::span<const MessageRef> messages,
+                                  Duplicates duplicates = Duplicates::dropped,
+                                  std::span<const Sequence> ended = {});
+  void release_keys(std::span<const MessageRef> messages,
+                    Duplicates duplicates = Duplicates::dropped);
 
   // basic.consume. Deliveries start with the next pump(), so that consume-ok can go first.
   // ACCESS_REFUSED when an exclusive consumer is or would be in the way, NOT_FOUND after close().
@@ -146,7 +162,7 @@ class Queue {
   std::optional<LaneId> lane_of(Sequence id);
   bool has_ready(Sequence id);
   // Ends a ready message: this turn puts `message`, or a copy, somewhere else. False if it is not
-  // ready any more. Call pump() after the last one of a group.
+  // ready any more, or another has taken its place. Call pump() after the last one of a group.
   bool withdraw(Sequence id, const Message& message);
   // Where the messages that are here now begin and end, the highest priority first.
   std::vector<std::pair<Sequence, Sequence>> ranges() const;
@@ -327,13 +343,21 @@ class Queue {
   // What becomes of a message with a key that is known, unless it goes on as any other.
   std::optional<Enqueued> meet_duplicate(const MessageRef& message, Timestamp now,
                                          Admission admission);
+  // The message in the way of another with that key.
+  const Deduplication::Holder* find_earlier(const DeduplicationKey& key, Timestamp now);
+  // It will not be delivered any more, though that has not been seen to.
+  bool is_lost(const Deduplication::Holder& holder, Timestamp now);
+  bool may_reserve(const DeduplicationKey& key, std::span<const Sequence> ended);
+  // The key that has to be kept for a message that will come.
+  std::optional<DeduplicationKey> key_to_reserve(const Message& message, Duplicates duplicates);
   std::optional<Enqueued> replace(const Deduplication::Holder& earlier, const MessageRef& message,
                                   Timestamp now, Admission admission);
   bool has_room_instead_of(std::uint64_t earlier_bytes, std::uint64_t bytes) const;
   // The key of a message that will be `id`.
-  void remember_key(Sequence id, const Message& message, bool durable, Timestamp now);
+  void remember_key(Sequence id, const Message& message, Timestamp expires_at, Timestamp now);
+  Deduplication::Holder holder_of(Sequence id, const Message& message, Timestamp expires_at) const;
   // A message of the queue, called `from`, goes on under another name.
-  void carry_key(Sequence from, Sequence to, const Message& message);
+  void carry_key(Sequence from, Sequence to, const Message& message, Timestamp expires_at);
   // What the store has of a level, whose keys may speak of more.
   void check_keys(const RecoveredLane& lane);
 

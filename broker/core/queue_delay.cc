@@ -38,7 +38,7 @@ std::optional<Enqueued> Queue::enqueue_by_headers(const MessageRef& message, Tim
   if (!properties || !properties->headers) return std::nullopt;
   const DelayHeaders said = read_delay_headers(*properties->headers, now);
   if (said.cancels) {
-    if (admission == Admission::reserved) release(1, message->body().size());
+    if (has_room_kept(admission)) release(1, message->body().size());
     const std::size_t cancelled = cancel_delayed(*said.cancels);
     return cancelled > 0 && is_durable() ? Enqueued::stored : Enqueued::held;
   }
@@ -53,7 +53,7 @@ Enqueued Queue::enqueue_delayed(const MessageRef& message, const DelayHeaders& s
                                 Admission admission) {
   const std::uint64_t bytes = message->body().size();
   const bool drops_head = settings_.overflow == Overflow::drop_head;
-  if (admission == Admission::reserved) {
+  if (has_room_kept(admission)) {
     release(1, bytes);
   } else if (!drops_head && refuses(message)) {
     return Enqueued::refused;
@@ -65,11 +65,11 @@ Enqueued Queue::enqueue_delayed(const MessageRef& message, const DelayHeaders& s
     }
     return Enqueued::held;
   }
+  const Timestamp expires_at = deadline_of(*message, now);
   if (keys_) {
-    const bool durable = is_durable() && message->persistent();
-    remember_key(DelayedMessages::id_of(delayed().next_sequence()), *message, durable, now);
+    remember_key(DelayedMessages::id_of(delayed().next_sequence()), *message, expires_at, now);
   }
-  delay({message, deadline_of(*message, now), *said.due, 0});
+  delay({message, expires_at, *said.due, 0});
   drop_heads();
   if (is_durable() && message->persistent()) return Enqueued::stored;
   return delayed().lane() ? Enqueued::paged : Enqueued::held;
@@ -115,7 +115,7 @@ void Queue::release(DelayedMessages::Released released, Timestamp now) {
   const bool is_retry = released.delivery_count > 0 && settings_.max_priority == 0;
   Level& level = is_retry ? retry_level() : level_of(*message);
   const Level::Place place = level.place_for(*message, [this] { return has_free_consumer(); });
-  if (keys_) carry_key(0, level.id_of(level.next_sequence()), *message);
+  if (keys_) carry_key(0, level.id_of(level.next_sequence()), *message, released.expires_at);
   if (place == Level::Place::store) {
     level.page_out(message, now, released.expires_at);
   } else {

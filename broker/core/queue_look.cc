@@ -33,7 +33,9 @@ bool Queue::has_ready(Sequence id) {
 bool Queue::withdraw(Sequence id, const Message& message) {
   Level* const level = find_level(Level::number_in(id));
   if (level == nullptr || closed_) return false;
-  return level->withdraw(Level::sequence_in(id), message.body().size(), message.persistent());
+  const Sequence seq = Level::sequence_in(id);
+  if (level->holds_another(seq, message)) return false;
+  return level->withdraw(seq, message.body().size(), message.persistent());
 }
 
 std::vector<std::pair<Sequence, Sequence>> Queue::ranges() const {

@@ -52,7 +52,8 @@ void Queue::retry_later(Level& level, Sequence seq, QueueEntry& entry) {
   const Timestamp expires_at = entry.expires_at;
   if (MessageRef message = entry.message) {
     if (keys_) {
-      carry_key(level.id_of(seq), DelayedMessages::id_of(delayed().next_sequence()), *message);
+      carry_key(level.id_of(seq), DelayedMessages::id_of(delayed().next_sequence()), *message,
+                expires_at);
     }
     delay({std::move(message), expires_at, due, count});
     return level.finish(seq, entry);
@@ -71,7 +72,10 @@ bool Queue::take_return(Level& level, const DeadLetter& letter) {
     level.finish(letter.seq, entry);
     return true;
   }
-  if (keys_) carry_key(0, DelayedMessages::id_of(delayed().next_sequence()), *letter.message);
+  if (keys_) {
+    carry_key(level.id_of(letter.seq), DelayedMessages::id_of(delayed().next_sequence()),
+              *letter.message, entry.expires_at);
+  }
   delay({letter.message, entry.expires_at, *due, std::max<std::uint32_t>(entry.delivery_count, 1)});
   level.finish(letter.seq, entry);
   return true;

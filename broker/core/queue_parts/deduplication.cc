@@ -62,7 +62,18 @@ void Deduplication::apply(const DeduplicationSettings& settings, Timestamp now) 
     reserved_.clear();
   }
   settings_ = settings;
+  fingerprint_ = fingerprint_of(settings);
   trim(now);
+}
+
+std::uint32_t Deduplication::fingerprint_of(const DeduplicationSettings& settings) {
+  const std::string octets{static_cast<char>(settings.source), static_cast<char>(settings.scope),
+                           static_cast<char>(settings.action)};
+  const DeduplicationKey whole = digest('s', octets + settings.header);
+  std::uint32_t fingerprint = 0;
+  for (std::size_t i = 0; i < sizeof(fingerprint); ++i)
+    fingerprint = fingerprint << 8 | whole.at(i);
+  return fingerprint;
 }
 
 const Deduplication::Holder* Deduplication::find(const DeduplicationKey& key, Timestamp now) {
@@ -100,10 +111,6 @@ void Deduplication::carry(const DeduplicationKey& key, Sequence from, const Hold
   remember(key, holder, kept.since);
 }
 
-bool Deduplication::reserve(const DeduplicationKey& key, Timestamp now) {
-  return find(key, now) == nullptr && reserved_.insert(key).second;
-}
-
 bool Deduplication::release(const DeduplicationKey& key) {
   return reserved_.erase(key) > 0;
 }
@@ -114,7 +121,11 @@ void Deduplication::forget_all() {
 }
 
 void Deduplication::recover(const KeyRecord& record) {
-  const Holder holder{record.id, record.id, record.body_bytes, true, true};
+  if (record.settings != fingerprint_) {
+    // A crash came between a policy's change and what it makes a queue forget.
+    return batch_.delete_record(key_record_key(record.queue, record.key));
+  }
+  const Holder holder{record.id, record.id, record.body_bytes, true, true, record.expires_at};
   add(record.key, {holder, record.since});
 }
 
@@ -127,7 +138,8 @@ void Deduplication::record(const DeduplicationKey& key, const Kept& kept) {
   const Holder& holder = kept.holder;
   const Sequence id = knows_messages() && holder.id == 0 ? 0 : holder.stored_id;
   batch_.put_record(key_record_key(*queue_, key),
-                    key_record({*queue_, key, id, kept.since, holder.body_bytes}));
+                    key_record({*queue_, key, id, kept.since, holder.body_bytes, fingerprint_,
+                                holder.expires_at}));
 }
 
 Deduplication::Order Deduplication::order_of(const DeduplicationKey& key, const Kept& kept) const {

@@ -35,13 +35,20 @@ class Deduplication {
     std::uint32_t body_bytes = 0;
     bool persistent = false;
     bool recorded = false;  // survives a restart
+    Timestamp expires_at = kNoTime;
   };
 
   // `queue`: the lane of priority 0, where the queue is durable: its keys are recorded under it.
   Deduplication(DeduplicationSettings settings, StoreBatch& batch, std::optional<LaneId> queue)
-      : settings_(std::move(settings)), batch_(batch), queue_(queue) {}
+      : settings_(std::move(settings)),
+        fingerprint_(fingerprint_of(settings_)),
+        batch_(batch),
+        queue_(queue) {}
 
   const DeduplicationSettings& settings() const { return settings_; }
+
+  // Of the settings that say what a key means; records carry it.
+  std::uint32_t fingerprint() const { return fingerprint_; }
 
   // Where keys come from something else now, live otherwise or mean something else, all of them are
   // forgotten.
@@ -69,8 +76,9 @@ class Deduplication {
   void carry(const DeduplicationKey& key, Sequence from, const Holder& holder, Timestamp now);
 
   // Room for the key of a message of a transaction, which will come: others are duplicates of it.
-  // False where there is one already.
-  [[nodiscard]] bool reserve(const DeduplicationKey& key, Timestamp now);
+  // False where another will come.
+  [[nodiscard]] bool reserve(const DeduplicationKey& key) { return reserved_.insert(key).second; }
+
   // Such a message comes, or will not. False if nothing was kept for it.
   bool release(const DeduplicationKey& key);
 
@@ -86,7 +94,7 @@ class Deduplication {
   // The queue is gone, or takes every message from now on.
   void forget_all();
 
-  // Start-up only, before recovered().
+  // Start-up only, before recovered(). Drops one that was recorded under other settings.
   void recover(const KeyRecord& record);
   // Start-up only: of the messages called `begin` to `end` those from `first` on, up to `next`,
   // may be there. A crash may leave more keys than that.
@@ -129,10 +137,12 @@ class Deduplication {
   // Messages are gone: so are their keys, or only the way to them.
   void end_range(Sequence begin, Sequence end);
   void record(const DeduplicationKey& key, const Kept& kept);
+  static std::uint32_t fingerprint_of(const DeduplicationSettings& settings);
   // The window: what is too old, or more than it may hold.
   void trim(Timestamp now);
 
   DeduplicationSettings settings_;
+  std::uint32_t fingerprint_;
   StoreBatch& batch_;
   const std::optional<LaneId> queue_;
   std::unordered_map<DeduplicationKey, Kept, Hash> holders_;

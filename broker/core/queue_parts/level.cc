@@ -229,8 +229,6 @@ MessageRef Level::lay_out(Sequence seq, DeathReason reason) {
   QueueEntry& entry = *entries_.find(seq);
   entry.unacked = false;
   entry.dead = true;
-  // Already now: its copy may come back to this queue.
-  if (share_.keys != nullptr) share_.keys->left(id_of(seq));
   ++dead_count_;
   drop_stale_returned();
   if (!entry.message) unread_dead_.push_back({seq, {}, reason});

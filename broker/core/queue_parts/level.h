@@ -160,6 +160,11 @@ class Level {
 
   std::size_t doomed_count() const { return doomed_; }
 
+  bool is_doomed(Sequence seq) const {
+    return doomed_ > 0 && seq >= backlog_.begin() &&
+           seq < withdrawn_.end_of(backlog_.begin(), doomed_);
+  }
+
   // Doomed entries that were read, taken.
   std::vector<Sequence> take_doomed() { return std::exchange(read_doomed_, {}); }
 
@@ -211,6 +216,8 @@ class Level {
   LevelLook look(Sequence from, Sequence end, std::size_t count) const;
   // Whether an entry is ready, in memory or on disk.
   bool has_ready(Sequence seq) const;
+  // Whether an entry in memory has another message than that: it was replaced since.
+  bool holds_another(Sequence seq, const Message& message) const;
   // A ready entry is gone for good, wherever it is, with the body that it has. False if it is not
   // ready any more, or cannot be told from heads that are doomed.
   bool withdraw(Sequence seq, std::uint64_t body_bytes, bool persistent);

@@ -55,6 +55,14 @@ bool Level::has_ready(Sequence seq) const {
   return seq < backlog_.end() && !withdrawn_.contains(seq);
 }
 
+bool Level::holds_another(Sequence seq, const Message& message) const {
+  const QueueEntry* const entry = entries_.find(seq);
+  if (entry == nullptr || !entry->message || entry->message.get() == &message) return false;
+  // The same may have been read twice.
+  return entry->message->body() != message.body() ||
+         entry->message->properties() != message.properties();
+}
+
 bool Level::withdraw(Sequence seq, std::uint64_t body_bytes, bool persistent) {
   if (!has_ready(seq)) return false;
   if (seq < entries_.end()) {

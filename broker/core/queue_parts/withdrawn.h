@@ -25,6 +25,14 @@ class Withdrawn {
     return after == ends_.begin() ? seq : std::max(seq, std::prev(after)->second);
   }
 
+  // Where the first `count` sequences from `begin` on end that are not in it. O(stretches).
+  Sequence end_of(Sequence begin, std::size_t count) const {
+    Sequence end = begin + count;
+    for (auto stretch = ends_.begin(); stretch != ends_.end() && stretch->first < end; ++stretch)
+      end += stretch->second - stretch->first;
+    return end;
+  }
+
   // One that is not in it.
   void add(Sequence seq) {
     Sequence end = seq + 1;

@@ -7,6 +7,7 @@
 #include "broker/core/message_records.h"
 #include "broker/core/queue.h"
 #include "broker/core/queue_parts/deduplication.h"
+#include "protocol/properties.h"
 #include "tests/unit/queue/queue_fixture.h"
 
 using namespace harrier;
@@ -46,6 +47,24 @@ std::vector<KeyRecord> records(const StoreBatch& batch) {
     found.push_back(*record);
   }
   return found;
+}
+
+MessageRef with_ttl(std::string_view body, std::int64_t ttl_ms) {
+  MessageParts parts;
+  parts.persistent = true;
+  parts.ttl_ms = ttl_ms;
+  return Message::create(parts, body);
+}
+
+// All of them have the same message-id.
+MessageRef with_id(std::string_view body) {
+  BasicProperties properties;
+  properties.message_id = "id";
+  Buffer octets;
+  properties.encode(octets);
+  MessageParts parts;
+  parts.properties = octets.view();
+  return Message::create(parts, body);
 }
 
 struct Keys {
@@ -107,8 +126,9 @@ TEST_SUITE("Queue: messages that come once") {
     bench.settings.cache_size = 2;
     bench.settings.action = DeduplicationAction::replace;
     bench.keys.apply(bench.settings, bench.now);
-    bench.keys.recover({LaneId{9}, bench.key("old"), 5, bench.now, 1});
-    bench.keys.recover({LaneId{9}, bench.key("older"), 7, bench.now - Milliseconds(5), 1});
+    bench.keys.recover({LaneId{9}, bench.key("old"), 5, bench.now, 1, bench.keys.fingerprint()});
+    bench.keys.recover({LaneId{9}, bench.key("older"), 7, bench.now - Milliseconds(5), 1,
+                        bench.keys.fingerprint()});
     bench.keys.recovered(0, 100, 1, 6);
     CHECK(bench.keys.find(bench.key("old"), bench.now)->id == 5);
     CHECK(bench.keys.find(bench.key("older"), bench.now)->id == 0);
@@ -122,9 +142,9 @@ TEST_SUITE("Queue: messages that come once") {
     Keys bench;
     bench.settings.scope = DeduplicationScope::in_queue;
     bench.keys.apply(bench.settings, bench.now);
-    bench.keys.recover({LaneId{9}, bench.key("there"), 5, bench.now, 1});
-    bench.keys.recover({LaneId{9}, bench.key("below"), 2, bench.now, 1});
-    bench.keys.recover({LaneId{9}, bench.key("above"), 7, bench.now, 1});
+    bench.keys.recover({LaneId{9}, bench.key("there"), 5, bench.now, 1, bench.keys.fingerprint()});
+    bench.keys.recover({LaneId{9}, bench.key("below"), 2, bench.now, 1, bench.keys.fingerprint()});
+    bench.keys.recover({LaneId{9}, bench.key("above"), 7, bench.now, 1, bench.keys.fingerprint()});
     bench.keys.recovered(0, 100, 3, 6);
     CHECK(bench.knows("there"));
     CHECK_FALSE(bench.knows("below"));
@@ -226,5 +246,108 @@ TEST_SUITE("Queue: messages that come once") {
     CHECK(bench.queue.enqueue(job[0], bench.now, Admission::reserved) == Enqueued::held);
     CHECK(bench.queue.enqueue(transient("job"), bench.now) == Enqueued::refused);
     CHECK(bench.get_all() == Bodies{"x", "job"});
+  }
+
+  TEST_CASE("a job past its deadline is in nobody's way, though it lies on disk behind others") {
+    QueueBench bench(unique(durable_queue(), "in-queue"), 0);
+    for (int i = 1; i <= 3; ++i)
+      bench.queue.enqueue(persistent(large(i)), bench.now);
+    const MessageRef job = with_ttl(large(4), 50);
+    bench.queue.enqueue(job, bench.now);
+    bench.turns();
+    CHECK(bench.queue.enqueue(job, bench.now) == Enqueued::stored);
+    CHECK(bench.queue.duplicate_count() == 1);
+    bench.pass(Milliseconds(50));
+    bench.queue.enqueue(persistent(large(4)), bench.now);
+    bench.turns();
+    CHECK(bench.queue.duplicate_count() == 1);
+    CHECK(bench.get_all() == Bodies{large(1), large(2), large(3), large(4)});
+  }
+
+  TEST_CASE("a job that somebody works on is in the way past its deadline, too") {
+    QueueBench bench(unique(durable_queue(), "in-queue"));
+    const MessageRef job = with_ttl("job", 50);
+    bench.queue.enqueue(job, bench.now);
+    REQUIRE(bench.get(false));
+    bench.pass(Milliseconds(100));
+    bench.queue.enqueue(job, bench.now);
+    CHECK(bench.queue.duplicate_count() == 1);
+    CHECK(bench.queue.ready_count() == 0);
+  }
+
+  TEST_CASE("a head on disk that has to go for want of room is in nobody's way") {
+    QueueDefinition definition = unique(durable_queue(), "in-queue");
+    definition.arguments.set("x-max-length", Value::int64(2));
+    QueueBench bench(definition, 0);
+    for (int i = 1; i <= 3; ++i)
+      bench.queue.enqueue(persistent(large(i)), bench.now);
+    bench.queue.enqueue(persistent(large(1)), bench.now);
+    bench.turns();
+    CHECK(bench.get_all() == Bodies{large(3), large(1)});
+  }
+
+  TEST_CASE("a job on disk that waits for its retry keeps its key") {
+    QueueDefinition definition = unique(durable_queue(), "in-queue");
+    definition.arguments.set("x-delayed-retry-type", Value::long_string("all"));
+    definition.arguments.set("x-delayed-retry-min", Value::int64(100));
+    QueueBench bench(definition, 0);
+    bench.queue.enqueue(persistent(large(1)), bench.now);
+    bench.turns();
+    const auto got = bench.get(false);
+    REQUIRE(got);
+    bench.queue.settle(got->delivery.seq, Settlement::requeue);
+    CHECK(bench.queue.enqueue(persistent(large(1)), bench.now) == Enqueued::stored);
+    bench.turns();
+    bench.queue.enqueue(persistent(large(1)), bench.now);
+    CHECK(bench.queue.duplicate_count() == 2);
+    bench.pass(Milliseconds(200));
+    CHECK(bench.get_all() == Bodies{large(1)});
+    CHECK(bench.queue.key_count() == 1);
+  }
+
+  TEST_CASE("a message that was replaced meanwhile is not withdrawn, nor is the one in its place") {
+    QueueDefinition definition = unique(transient_queue(), "in-queue", "replace");
+    definition.arguments.set("x-deduplication-source", Value::long_string("message-id"));
+    QueueBench bench(definition);
+    const MessageRef first = with_id("first");
+    const MessageRef second = with_id("second");
+    bench.queue.enqueue(first, bench.now);
+    bench.queue.enqueue(second, bench.now);
+    CHECK_FALSE(bench.queue.withdraw(1, *first));
+    CHECK(bench.queue.withdraw(1, *with_id("second")));
+  }
+
+  TEST_CASE("a dead letter that comes back does not replace what came instead of it") {
+    QueueDefinition definition = unique(transient_queue(), "in-queue", "replace");
+    definition.arguments.set("x-deduplication-source", Value::long_string("message-id"));
+    QueueBench bench(definition);
+    bench.queue.enqueue(with_id("second"), bench.now);
+    const MessageRef first =
+        dead_copy(*with_id("first"), {"q", DeathReason::rejected, bench.now}, {"", "q"});
+    CHECK_FALSE(bench.queue.reserve_keys(std::vector{first}, Duplicates::kept));
+    bench.queue.enqueue(first, bench.now);
+    CHECK(bench.get_all() == Bodies{"second"});
+  }
+
+  TEST_CASE("what died in the queue needs no room for its key in a window") {
+    QueueBench bench(unique(transient_queue(), "window", "reject"));
+    bench.queue.enqueue(transient("job"), bench.now);
+    const std::vector<MessageRef> back{
+        dead_copy(*with_id("job"), {"q", DeathReason::rejected, bench.now}, {"", "q"})};
+    CHECK(bench.queue.reserve_keys(back));
+    CHECK(bench.queue.enqueue(back[0], bench.now, Admission::reserved) == Enqueued::held);
+    CHECK(bench.queue.ready_count() == 2);
+  }
+
+  TEST_CASE("keys that were recorded under other settings are not recovered") {
+    Keys bench;
+    const std::uint32_t then = bench.keys.fingerprint();
+    bench.settings.scope = DeduplicationScope::in_queue;
+    bench.keys.apply(bench.settings, bench.now);
+    CHECK(bench.keys.fingerprint() != then);
+    bench.keys.recover({LaneId{9}, bench.key("a"), 5, bench.now, 1, then});
+    bench.keys.recover({LaneId{9}, bench.key("b"), 6, bench.now, 1, bench.keys.fingerprint()});
+    CHECK_FALSE(bench.knows("a"));
+    CHECK(bench.knows("b"));
   }
 }
