@@ -9,6 +9,7 @@
 
 #include "base/join.h"
 #include "base/log.h"
+#include "broker/core/death.h"
 #include "broker/core/errors.h"
 #include "broker/core/queue.h"
 #include "broker/core/resource_names.h"
@@ -26,6 +27,8 @@ constexpr Logger kLog("redrive");
 // Of one batch.
 constexpr std::size_t kMessagesMax = 200;
 constexpr std::size_t kPageBytesMax = std::size_t{256} << 10;
+// No further message once it has so many octets of bodies.
+constexpr std::uint64_t kBatchBytes = std::uint64_t{256} << 10;
 // Read for each message that a slow job may move.
 constexpr std::size_t kPageBytesEach = 1024;
 // Jobs that are over and still told of.
@@ -38,7 +41,7 @@ using State = RedriveStatus::State;
 // What a batch brings to one queue.
 struct Room {
   QueueRef queue;
-  std::vector<MessageRef> messages;
+  std::vector<MessageRef> messages;  // as they are now, with the deaths they had
   std::uint64_t bytes = 0;
   bool kept = false;
 };
@@ -53,7 +56,7 @@ Room& room_of(std::vector<Room>& rooms, const QueueRef& queue) {
 
 bool keep_room(Queue* home, const std::vector<MessageRef>& messages, std::uint64_t bytes) {
   if (home == nullptr || home->closed() || !home->reserve(messages.size(), bytes)) return false;
-  if (home->reserve_keys(messages)) return true;
+  if (home->reserve_keys(messages, Duplicates::kept)) return true;
   home->release(messages.size(), bytes);
   return false;
 }
@@ -65,7 +68,7 @@ void give_up(Shard& here, const QueueHandle& queue, std::vector<MessageRef> mess
       [messages = std::move(messages), bytes](Shard&, Queue* home) {
         if (home == nullptr) return true;
         home->release(messages.size(), bytes);
-        home->release_keys(messages);
+        home->release_keys(messages, Duplicates::kept);
         return true;
       },
       [](bool) {});
@@ -259,7 +262,7 @@ std::size_t Redrives::allowance(Job& job) {
   job.counted = shard_.now();
   job.allowed = std::min(job.allowed + std::max(seconds, 0.0) * rate, std::max(1.0, rate / 10));
   if (job.allowed >= 1) {
-    return std::min(kMessagesMax, static_cast<std::size_t>(job.allowed));
+    return static_cast<std::size_t>(std::min(static_cast<double>(kMessagesMax), job.allowed));
   }
   const Milliseconds wait(static_cast<std::int64_t>(std::ceil((1 - job.allowed) / rate * 1000)));
   job.wakes_at = shard_.now() + std::max(wait, kPause);
@@ -301,8 +304,9 @@ void Redrives::examine(const JobRef& job, const std::vector<Candidate>& candidat
   batch->job = job;
   const std::uint64_t left = job->left();
   std::uint64_t chosen = 0;
+  std::uint64_t bytes = 0;  // of bodies of the batch
   for (const Candidate& candidate : candidates) {
-    if (chosen == left) {
+    if (chosen == left || bytes >= kBatchBytes) {
       job->cursor = candidate.id;
       break;
     }
@@ -312,7 +316,9 @@ void Redrives::examine(const JobRef& job, const std::vector<Candidate>& candidat
     std::optional<Move> move = plan(*job, candidate);
     if (!move) ++job->status.unroutable;
     if (move || job->request.dry_run) ++chosen;
-    if (move && !job->request.dry_run) batch->moves.push_back(std::move(*move));
+    if (!move || job->request.dry_run) continue;
+    bytes += move->copy->body().size();
+    batch->moves.push_back(std::move(*move));
   }
   if (job->request.rate) job->allowed -= static_cast<double>(batch->moves.size());
   if (batch->moves.empty()) return go_on(job);
@@ -364,7 +370,7 @@ void Redrives::ask_for_room(const BatchRef& batch) {
   for (const Move& move : batch->moves) {
     for (const QueueRef& queue : move.queues) {
       Room& room = room_of(batch->rooms, queue);
-      room.messages.push_back(move.copy);
+      room.messages.push_back(move.from.message);
       room.bytes += move.copy->body().size();
     }
   }
@@ -403,7 +409,7 @@ void Redrives::refused(const BatchRef& batch) {
 
 void Redrives::give_up_room(const Move& move) {
   for (const QueueRef& queue : move.queues)
-    give_up(shard_, *queue, {move.copy}, move.copy->body().size());
+    give_up(shard_, *queue, {move.from.message}, move.copy->body().size());
 }
 
 void Redrives::place(const BatchRef& batch) {
@@ -438,10 +444,13 @@ std::uint64_t Redrives::put(const Move& move) {
     if (move.copy->persistent() && queue->definition().durable) {
       durable_on |= std::uint64_t{1} << queue->home();
     }
+    const Admission admission = died_in(*move.from.message, queue->definition().name)
+                                    ? Admission::returned
+                                    : Admission::reserved;
     ask_home(
         shard_, *queue,
-        [message = move.copy](Shard& there, Queue* home) {
-          if (home != nullptr) home->enqueue(message, there.now(), Admission::reserved);
+        [message = move.copy, admission](Shard& there, Queue* home) {
+          if (home != nullptr) home->enqueue(message, there.now(), admission);
           return true;
         },
         [](bool) {});

@@ -289,4 +289,52 @@ TEST_SUITE("redrive") {
     CHECK(bench.cluster.drain(bench.origins[1]) == numbers(1, 2, 500));
     CHECK(bench.cluster.drain(bench.dead) == numbers(0, 2, 500));
   }
+
+  TEST_CASE("what its queue would drop as a duplicate goes home, or stays where it is") {
+    for (const char* const action : {"drop", "reject"}) {
+      CAPTURE(action);
+      Bench bench(2);
+      QueueDefinition window = a_durable_queue("window");
+      window.arguments.set("x-message-deduplication", Value::boolean(true));
+      window.arguments.set("x-deduplication-source", Value::long_string("body"));
+      window.arguments.set("x-deduplication-action", Value::long_string(action));
+      REQUIRE(bench.cluster.declare(0, window) == "ok");
+      bench.cluster.publish("window", {persistent("job"), persistent("other")});
+      CHECK(bench.cluster.drain("window") == Bodies{"job", "other"});
+      bench.cluster.publish(bench.dead,
+                            {dead_letter("job", "window"), dead_letter("other", "elsewhere")});
+      RedriveRequest request = bench.request();
+      request.target = {RedriveTarget::Kind::queue, "window", {}};
+      request.history = History::reset;
+      REQUIRE(bench.start(request));
+      CHECK(bench.status().moved == 1);
+      CHECK(bench.status().refused == 1);
+      CHECK(bench.cluster.drain("window") == Bodies{"job"});
+      CHECK(bench.cluster.drain(bench.dead) == Bodies{"other"});
+    }
+  }
+
+  TEST_CASE("large messages are moved a few at a time") {
+    Bench bench(1);
+    const std::string body(std::size_t{200} << 10, 'x');
+    for (int i = 0; i < 10; ++i)
+      bench.cluster.publish(bench.dead, {dead_letter(body, bench.origins[0])});
+    bench.cluster.run();
+    bench.cluster.store.hold();
+    REQUIRE(bench.start(bench.request()));
+    CHECK(bench.status().moved == 2);
+    bench.cluster.store.release();
+    bench.cluster.run();
+    CHECK(bench.status().moved == 10);
+  }
+
+  TEST_CASE("a rate may be beyond all numbers") {
+    Bench bench(1);
+    bench.fill(300);
+    RedriveRequest request = bench.request();
+    request.rate = 1e300;
+    REQUIRE(bench.start(request));
+    bench.pass(Milliseconds(100));
+    CHECK(bench.status().moved == 300);
+  }
 }
