@@ -23,9 +23,15 @@ Outcome require_transaction(Channel& channel) {
   return fail(ProtocolError{ReplyCode::precondition_failed, "channel is not transactional"});
 }
 
+struct Published {
+  std::uint64_t durable_on = 0;  // bit per shard that writes a part of it
+  std::uint32_t elsewhere = 0;   // shares of other shards
+  bool stored_here = false;      // it counts on what this shard writes, or has written
+};
+
 // Publishes in order, returning what found no queue.
-std::uint64_t publish_held(Channel& channel, const Transaction& held, std::uint32_t& shares) {
-  std::uint64_t durable_on = 0;
+Published publish_held(Channel& channel, const Transaction& held) {
+  Published published;
   for (const Transaction::Publish& publish : held.publishes) {
     if (publish.queues.empty() && publish.mandatory) {
       send_return(channel, ReplyCode::no_route, publish.message);
@@ -33,15 +39,24 @@ std::uint64_t publish_held(Channel& channel, const Transaction& held, std::uint3
     const Spread where = spread(channel, publish.message, left_of(publish.queues),
                                 Channel::kCommitShare, Admission::reserved);
     end_body_ahead(channel.shard(), *publish.message, where.durable_on);
-    durable_on |= where.durable_on;
-    shares += where.elsewhere;
+    published.durable_on |= where.durable_on;
+    published.elsewhere += where.elsewhere;
+    published.stored_here |= where.stored_here;
   }
-  return durable_on;
+  return published;
 }
 
-std::uint64_t settle_held(Channel& channel, const Transaction& held) {
+// Those that end go first: a message with the same key may be among what is published. Those that
+// return come after it, as with RabbitMQ.
+enum class Part : std::uint8_t {
+  ends,
+  returns,
+};
+
+std::uint64_t settle_held(Channel& channel, const Transaction& held, Part part) {
   std::uint64_t durable_on = 0;
   for (const Transaction::Settle& settle : held.settles) {
+    if (returns(settle.how) != (part == Part::returns)) continue;
     UnackedDelivery* delivery = channel.unacked().find(settle.tag);
     if (delivery == nullptr) continue;
     // A return may be one too many, and end the message.
@@ -111,16 +126,18 @@ void commit(Channel& channel) {
     channel.resume({}, TxCommit::kId);
   };
   transaction.shares_left = 1;  // this shard's
-  std::uint64_t durable_on = publish_held(channel, held, transaction.shares_left);
-  const std::uint64_t settled_on = settle_held(channel, held);
+  const std::uint64_t settled_on = settle_held(channel, held, Part::ends);
+  const Published published = publish_held(channel, held);
+  settle_held(channel, held, Part::returns);
+  transaction.shares_left += published.elsewhere;
   for (ShardIndex home = 0; home < channel.shard().broker().shard_count(); ++home) {
     if (home != channel.shard().index() && (settled_on >> home & 1) != 0) {
       await_durable(channel, home);
     }
   }
-  durable_on |= settled_on;
-  channel.shard().make_atomic(durable_on);
-  if (channel.shard().batch().empty()) {
+  channel.shard().make_atomic(published.durable_on | settled_on);
+  // A duplicate writes nothing, and the message that it counts on may not be safe yet.
+  if (channel.shard().batch().empty() && !published.stored_here) {
     channel.share_done(Channel::kCommitShare);
   } else {
     channel.shard().when_durable(channel.shard().turn_ticket(),
@@ -140,11 +157,13 @@ void commit_when_groups_flow(Channel& channel) {
 struct Room {
   QueueRef queue;
   std::vector<MessageRef> messages;
-  std::uint64_t bytes = 0;  // of their bodies
+  std::uint64_t bytes = 0;      // of their bodies
+  std::vector<Sequence> ended;  // deliveries of it that the commit ends
   bool kept = false;
 };
 
-std::vector<Room> room_needed(const Transaction& transaction) {
+std::vector<Room> room_needed(Channel& channel) {
+  const Transaction& transaction = *channel.transaction();
   std::vector<Room> rooms;
   for (const Transaction::Publish& publish : transaction.publishes) {
     for (const QueueRef& queue : publish.queues) {
@@ -155,6 +174,13 @@ std::vector<Room> room_needed(const Transaction& transaction) {
       room.queue = queue;
       room.messages.push_back(publish.message);
       room.bytes += publish.message->body().size();
+    }
+  }
+  for (const Transaction::Settle& settle : transaction.settles) {
+    const UnackedDelivery* delivery = channel.unacked().find(settle.tag);
+    if (delivery == nullptr || returns(settle.how)) continue;
+    for (Room& room : rooms) {
+      if (room.queue.get() == delivery->queue.get()) room.ended.push_back(delivery->seq);
     }
   }
   return rooms;
@@ -174,7 +200,7 @@ void give_up_room(Channel& channel, const Room& room) {
 
 // Every queue is asked first, so that a commit of which one would refuse a part does nothing.
 void keep_room(Channel& channel) {
-  const auto rooms = std::make_shared<std::vector<Room>>(room_needed(*channel.transaction()));
+  const auto rooms = std::make_shared<std::vector<Room>>(room_needed(channel));
   Join asked([&channel, rooms] {
     const auto is_kept = [](const Room& room) { return room.kept; };
     if (std::all_of(rooms->begin(), rooms->end(), is_kept)) {
@@ -191,10 +217,10 @@ void keep_room(Channel& channel) {
   for (Room& room : *rooms) {
     ask_home(
         channel.shard(), *room.queue,
-        [messages = room.messages, bytes = room.bytes](Shard&, Queue* home) {
+        [messages = room.messages, bytes = room.bytes, ended = room.ended](Shard&, Queue* home) {
           if (home == nullptr) return true;
           if (!home->reserve(messages.size(), bytes)) return false;
-          if (home->reserve_keys(messages)) return true;
+          if (home->reserve_keys(messages, Duplicates::dropped, ended)) return true;
           home->release(messages.size(), bytes);
           return false;
         },

@@ -368,4 +368,29 @@ TEST_SUITE("Full queues on several shards: transactions") {
       }
     });
   }
+
+  TEST_CASE("a commit of a duplicate waits until the message it counts on is durable") {
+    Node node;
+    const auto client = Client::logged_in(node);
+    FieldTable arguments;
+    arguments.set("x-message-deduplication", Value::boolean(true));
+    arguments.set("x-deduplication-source", Value::long_string("body"));
+    Buffer encoded;
+    arguments.encode_fields(encoded);
+    QueueDeclare method;
+    method.queue = "q";
+    method.durable = true;
+    method.arguments = TableView{encoded.view()};
+    client->call<QueueDeclareOk>(1, method);
+    client->call<TxSelectOk>(1, TxSelect{});
+    client->call<ChannelOpenOk>(2, ChannelOpen{});
+    node.store.hold();
+    client->publish("q", "job", true, 2);
+    client->publish("q", "job", true);
+    client->send(1, TxCommit{});
+    CHECK(client->take_names().empty());
+    node.store.release();
+    node.run();
+    CHECK(client->take_names() == Names{"tx.commit-ok"});
+  }
 }
