@@ -322,7 +322,7 @@ class Queue {
   void delay(DelayedMessages::Arrival arrival);
   // What is due goes to the end of its level, or to that of retries.
   void release_due(Timestamp now);
-  void release(DelayedMessages::Released released, Timestamp now);
+  void release(const DelayedMessages::Released& released, Timestamp now);
   void delayed_paged_in(LanePage&& page);
   // Whether it was read to be delayed: then it is, and not dead.
   bool take_return(Level& level, const DeadLetter& letter);

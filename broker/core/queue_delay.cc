@@ -96,9 +96,9 @@ void Queue::release_due(Timestamp now) {
   for (;;) {
     delayed_->collect(now);
     if (!delayed_->is_collecting()) break;
-    std::vector<DelayedMessages::Released> released = delayed_->take_released();
-    for (DelayedMessages::Released& one : released)
-      release(std::move(one), now);
+    const std::vector<DelayedMessages::Released> released = delayed_->take_released();
+    for (const DelayedMessages::Released& one : released)
+      release(one, now);
     any = any || !released.empty();
     if (delayed_->is_collecting()) break;  // until it is read
   }
@@ -109,7 +109,7 @@ void Queue::release_due(Timestamp now) {
   if (any) pump();
 }
 
-void Queue::release(DelayedMessages::Released released, Timestamp now) {
+void Queue::release(const DelayedMessages::Released& released, Timestamp now) {
   const MessageRef& message = released.message;
   const bool durable = is_durable() && message->persistent();
   const bool is_retry = released.delivery_count > 0 && settings_.max_priority == 0;
