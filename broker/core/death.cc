@@ -182,7 +182,8 @@ MessageRef due_copy(const Message& message) {
 }
 
 bool died_in(const Message& message, std::string_view queue) {
-  if (!has_mark(message.properties(), PropertyMark::own_deaths)) return false;
+  const ByteView properties = message.properties();  // those of the broker's own may be empty
+  if (properties.empty() || !has_mark(properties, PropertyMark::own_deaths)) return false;
   return any_death(message,
                    [queue](std::string_view, std::string_view where) { return where == queue; });
 }
